@@ -1,0 +1,35 @@
+"""A real help desk to practise on: Roundup, its process, and a typed client."""
+
+from .desk import HelpDesk
+from .errors import (
+    HelpDeskError,
+    NotMadeError,
+    OutcomeUnknownError,
+    ReferenceTakenError,
+    RefusedError,
+    UnreachableError,
+)
+from .process import RunningHelpDesk, ensure_running
+from .records import Message, Ticket
+from .tally import Tally, TicketCount, count_actions
+from .tracker import Account, TrackerError, read_account
+
+__all__ = [
+    "Account",
+    "HelpDesk",
+    "HelpDeskError",
+    "Message",
+    "NotMadeError",
+    "OutcomeUnknownError",
+    "ReferenceTakenError",
+    "RefusedError",
+    "RunningHelpDesk",
+    "Tally",
+    "Ticket",
+    "TicketCount",
+    "TrackerError",
+    "UnreachableError",
+    "count_actions",
+    "ensure_running",
+    "read_account",
+]

@@ -1,0 +1,124 @@
+"""Starts the help desk as a process of its own, and finds it again.
+
+The process outlives whoever started it, killed or not: the next start of the
+example finds it by its ready file and goes on with it.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from .tracker import TrackerError
+
+__all__ = ["RunningHelpDesk", "ensure_running"]
+
+_PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningHelpDesk:
+    """A help desk that answers at `url`, served from `home` by process `pid`.
+
+    `child` is that process where this one started it.
+    """
+
+    url: str
+    home: Path
+    pid: int
+    child: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
+
+    def stop(self, *, patience: timedelta = timedelta(seconds=20)) -> None:
+        """Ask the process to end and wait until it has. Safe to repeat.
+
+        Raises `TrackerError` if it is still there after `patience`.
+        """
+        if _is_served(self.home):
+            self._end(time.monotonic() + patience.total_seconds())
+        if self.child is not None:
+            self.child.wait()
+
+    def _end(self, deadline: float) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+        while _is_served(self.home):
+            if time.monotonic() > deadline:
+                raise TrackerError(f"process {self.pid}, which serves {self.home}, does not end")
+            time.sleep(_PAUSE_SECONDS)
+
+
+def ensure_running(home: Path, *, patience: timedelta = timedelta(seconds=60)) -> RunningHelpDesk:
+    """The help desk in `home`: the one that runs, or one started now.
+
+    Safe to repeat. `home` is created the first time. What the process prints
+    goes to `<home>.log`. Raises `TrackerError`, with the end of that log, when
+    it does not come up within `patience`.
+    """
+    home = home.absolute()
+    if not _is_served(home):
+        _ready_file(home).unlink(missing_ok=True)
+        return _await_ready(home, _start(home), patience)
+    return _await_ready(home, None, patience)
+
+
+def _start(home: Path) -> subprocess.Popen[bytes]:
+    home.parent.mkdir(parents=True, exist_ok=True)
+    module = __name__.rpartition(".")[0]
+    command = [sys.executable, "-m", module, "serve", "--home", str(home)]
+    command += ["--ready-file", str(_ready_file(home))]
+    root = Path(__file__).parents[module.count(".") + 1]
+    with _log_file(home).open("wb") as log:
+        return subprocess.Popen(
+            command,
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _await_ready(
+    home: Path, child: subprocess.Popen[bytes] | None, patience: timedelta
+) -> RunningHelpDesk:
+    deadline = time.monotonic() + patience.total_seconds()
+    while not _ready_file(home).exists():
+        # A process that ended because another serves the home leaves that one to wait for.
+        ended = child is not None and child.poll() is not None
+        if (ended and not _is_served(home)) or time.monotonic() > deadline:
+            raise TrackerError(f"the help desk in {home} did not start:\n{_log_end(home)}")
+        time.sleep(_PAUSE_SECONDS)
+    ready = json.loads(_ready_file(home).read_text())
+    return RunningHelpDesk(url=ready["url"], home=home, pid=ready["pid"], child=child)
+
+
+def _is_served(home: Path) -> bool:
+    # The server holds this lock for as long as it lives, however it ends.
+    lock = home.with_name(home.name + ".lock")
+    if not lock.exists():
+        return False
+    with lock.open() as probed:
+        try:
+            fcntl.flock(probed, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _ready_file(home: Path) -> Path:
+    return home.with_name(home.name + ".ready.json")
+
+
+def _log_file(home: Path) -> Path:
+    return home.with_name(home.name + ".log")
+
+
+def _log_end(home: Path) -> str:
+    return _log_file(home).read_text(errors="replace")[-2000:] if _log_file(home).exists() else ""

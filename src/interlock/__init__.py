@@ -1,0 +1,98 @@
+"""Interlock takes AI agents from a demo to production.
+
+Import what an application needs from here; it is loaded when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from interlock.app import App, LocalExecutor, RunHandle
+    from interlock.errors import (
+        ChildFailedError,
+        EffectFailedError,
+        InterlockError,
+        RunFailedError,
+        StepFailedError,
+    )
+    from interlock.orchestrator.client import Client
+    from interlock.orchestrator.executor import ExecutorOptions
+    from interlock.orchestrator.retry import Retry
+    from interlock.orchestrator.run import Child, Escalation, Run, Value
+    from interlock.orchestrator.start import StartOptions
+    from interlock.orchestrator.waits import Decision
+    from interlock.tools.effects import (
+        CANNOT_TELL,
+        NOT_HAPPENED,
+        CannotTell,
+        EffectKey,
+        Happened,
+        NotHappened,
+        NotMadeError,
+    )
+    from interlock.tools.tool import Tool
+
+_HOMES: Final = {
+    "interlock.app": ("App", "LocalExecutor", "RunHandle"),
+    "interlock.errors": (
+        "ChildFailedError",
+        "EffectFailedError",
+        "InterlockError",
+        "RunFailedError",
+        "StepFailedError",
+    ),
+    "interlock.orchestrator.client": ("Client",),
+    "interlock.orchestrator.executor": ("ExecutorOptions",),
+    "interlock.orchestrator.retry": ("Retry",),
+    "interlock.orchestrator.run": ("Child", "Escalation", "Run", "Value"),
+    "interlock.orchestrator.start": ("StartOptions",),
+    "interlock.orchestrator.waits": ("Decision",),
+    "interlock.tools.effects": (
+        "CANNOT_TELL",
+        "NOT_HAPPENED",
+        "CannotTell",
+        "EffectKey",
+        "Happened",
+        "NotHappened",
+        "NotMadeError",
+    ),
+    "interlock.tools.tool": ("Tool",),
+}
+_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "CANNOT_TELL",
+    "NOT_HAPPENED",
+    "App",
+    "CannotTell",
+    "Child",
+    "ChildFailedError",
+    "Client",
+    "Decision",
+    "EffectFailedError",
+    "EffectKey",
+    "Escalation",
+    "ExecutorOptions",
+    "Happened",
+    "InterlockError",
+    "LocalExecutor",
+    "NotHappened",
+    "NotMadeError",
+    "Retry",
+    "Run",
+    "RunFailedError",
+    "RunHandle",
+    "StartOptions",
+    "StepFailedError",
+    "Tool",
+    "Value",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'interlock' has no attribute {name!r}")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,279 @@
+"""`App`: the agents and tools of one application, and how it is executed.
+
+    app = App("support", store="sqlite:///support.db")
+
+    @app.agent("triage")
+    async def triage(run: Run, ticket: Ticket) -> Triage: ...
+
+    async with app.executor() as executor:
+        handle = await executor.start("triage", ticket)
+        print(await handle.result())
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any, ParamSpec, TypeVar
+
+from pydantic import BaseModel
+
+from interlock.clock import Clock, SystemClock, ThreadPool, Threads
+from interlock.errors import DeclarationError, RunFailedError
+from interlock.journal import Journal, open_store
+from interlock.journal.journal import Mode
+from interlock.journal.location import database_path
+from interlock.journal.rows import RunRow
+from interlock.journal.store import Store
+from interlock.orchestrator.agent import Agent, declare_agent
+from interlock.orchestrator.client import Client
+from interlock.orchestrator.executor import Executor, ExecutorOptions, Lease
+from interlock.orchestrator.start import StartOptions
+from interlock.tools.effects import EffectClass, Recovery
+from interlock.tools.tool import Tool, declare_tool
+
+__all__ = ["App", "LocalExecutor", "RunHandle"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+AgentFunction = TypeVar("AgentFunction", bound=Callable[..., Awaitable[Any]])
+_LEASE_SECONDS = 3600.0
+
+
+class App:
+    """Agents and tools under one name, and the store that their runs live in.
+
+    `store` is a URL: `sqlite:///relative.db` or `sqlite:////absolute.db`. `version` names the code:
+    it is recorded with every run.
+    """
+
+    def __init__(
+        self, name: str, *, store: str = "sqlite:///interlock.db", version: str = "0"
+    ) -> None:
+        self.name = name
+        self.store = store
+        self.version = version
+        self.agents: dict[str, Agent] = {}
+        self.tools: dict[str, Tool[..., Any]] = {}
+
+    def agent(
+        self,
+        name: str,
+        *,
+        version: str = "1",
+        state: type[BaseModel] | None = None,
+        concurrency: int | None = None,
+    ) -> Callable[[AgentFunction], AgentFunction]:
+        """Declare an agent: `async def agent(run: Run, input: In) -> Out`.
+
+        Input, output and `state` are checked by their types. `concurrency` limits how many of its
+        runs execute at once. Raises `DeclarationError`.
+        """
+
+        def declare(function: AgentFunction) -> AgentFunction:
+            if name in self.agents:
+                raise DeclarationError(f"agent {name!r} is declared twice in app {self.name!r}.")
+            self.agents[name] = declare_agent(
+                function, name=name, version=version, state=state, concurrency=concurrency
+            )
+            return function
+
+        return declare
+
+    def tool(
+        self,
+        name: str | None = None,
+        *,
+        effect: EffectClass,
+        recovery: Recovery | None = None,
+        lookup: Callable[..., Any] | None = None,
+        version: str = "1",
+        timeout: timedelta = timedelta(seconds=30),
+        settle: timedelta = timedelta(0),
+        not_made: tuple[type[Exception], ...] = (),
+        attempts: int = 3,
+        pause: timedelta = timedelta(seconds=1),
+    ) -> Callable[[Callable[P, Awaitable[T]]], Tool[P, T]]:
+        """Declare a tool; see `interlock.tools.tool.Tool` for what the parameters mean.
+
+        A tool that writes must say how it recovers from an unknown outcome. Raises
+        `DeclarationError`.
+        """
+
+        def declare(function: Callable[P, Awaitable[T]]) -> Tool[P, T]:
+            tool = declare_tool(
+                function,
+                name=name,
+                effect=effect,
+                recovery=recovery,
+                lookup=lookup,
+                version=version,
+                timeout=timeout,
+                settle=settle,
+                not_made=not_made,
+                attempts=attempts,
+                pause=pause,
+            )
+            if tool.name in self.tools:
+                raise DeclarationError(f"tool {tool.name!r} is declared twice in app {self.name!r}.")
+            self.tools[tool.name] = tool
+            return tool
+
+        return declare
+
+    @asynccontextmanager
+    async def executor(
+        self,
+        options: ExecutorOptions | None = None,
+        *,
+        clock: Clock | None = None,
+        mode: Mode = "split",
+        grace: timedelta = timedelta(seconds=30),
+    ) -> AsyncIterator[LocalExecutor]:
+        """Execute this app's runs here until the block ends, then drain for at most `grace`.
+
+        Raises `StorageLockedError` when another process executes the runs of this store, and
+        `StorageError` when the store stops.
+        """
+        from interlock.journal.lock import ExecutorLock
+
+        used = clock or SystemClock()
+        store = open_store(self.store, used)
+        try:
+            with ExecutorLock(database_path(self.store)) as lock:
+                local = LocalExecutor(
+                    self, store, used, ThreadPool(), _LockLease(lock), options, mode=mode
+                )
+                async with local.running(grace):
+                    yield local
+        finally:
+            store.close()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """Start runs and write to them from a process that executes none."""
+        clock = SystemClock()
+        store = open_store(self.store, clock)
+        journal = Journal(store, mode="inline")
+        try:
+            yield Client(journal, clock, self.agents, self.version)
+            await journal.close()
+        finally:
+            store.close()
+
+    def run(self, agent: str, input: Any = None) -> Any:  # noqa: A002 - the word users expect
+        """Execute one run to its end, in a script. Raises `RunFailedError` when it fails."""
+
+        async def execute() -> Any:
+            async with self.executor() as executor:
+                return await (await executor.start(agent, input)).result()
+
+        return asyncio.run(execute())
+
+
+class _LockLease:
+    """On SQLite the right to act is an operating-system lock: held, or lost for good."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+
+    def remaining_seconds(self) -> float:
+        return _LEASE_SECONDS if self._lock.held() else 0.0
+
+
+class RunHandle:
+    """A run that was started here."""
+
+    def __init__(self, executor: LocalExecutor, run: str, agent: Agent, created: bool) -> None:
+        self.id = run
+        self.created = created
+        self._executor = executor
+        self._agent = agent
+
+    async def row(self) -> RunRow:
+        """Wait until the run is finished or parked, and answer its row."""
+        return await self._executor.executor.when_ended(self.id)
+
+    async def result(self) -> Any:
+        """The run's result. Raises `RunFailedError` when it failed, was cancelled or is parked."""
+        return self._executor.result_of(await self.row(), self._agent)
+
+
+class LocalExecutor:
+    """An executor and a client on one store in this process."""
+
+    def __init__(
+        self,
+        app: App,
+        store: Store,
+        clock: Clock,
+        threads: Threads,
+        lease: Lease,
+        options: ExecutorOptions | None = None,
+        *,
+        mode: Mode = "split",
+    ) -> None:
+        self.app = app
+        self.store = store
+        self.journal = Journal(store, mode=mode)
+        self.threads = threads
+        self.executor = Executor(
+            journal=self.journal,
+            clock=clock,
+            threads=threads,
+            lease=lease,
+            agents=app.agents,
+            options=options or ExecutorOptions(),
+            code_version=app.version,
+        )
+        self.client = Client(
+            self.journal, clock, app.agents, app.version, self.executor.committed
+        )
+
+    @asynccontextmanager
+    async def running(self, grace: timedelta) -> AsyncIterator[None]:
+        """Execute until the block ends; then drain for at most `grace`, and leave the rest."""
+        task = asyncio.create_task(self.executor.run())
+        try:
+            yield
+        finally:
+            self.executor.drain()
+            done, _ = await asyncio.wait({task}, timeout=grace.total_seconds())
+            if not done:
+                self.executor.stop()
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            self.threads.close()
+            if self.journal.failure is None:
+                await self.journal.close()
+        task.result()
+
+    async def start(
+        self,
+        agent: str,
+        input: Any = None,  # noqa: A002 - the word users expect
+        options: StartOptions | None = None,
+    ) -> RunHandle:
+        """Start a run (see `Client.start`)."""
+        started = await self.client.start(agent, input, options)
+        return RunHandle(self, started.run, self.client.agent(agent), started.created)
+
+    def result_of(self, row: RunRow, agent: Agent) -> Any:
+        """A finished run's result. Raises `RunFailedError` unless it completed."""
+        entry = self.store.entry(row.result_position) if row.result_position is not None else None
+        body = entry.body if entry is not None else None
+        if row.state == "completed":
+            return agent.output.decode(body or b"null", f"the result of run {row.id}")
+        from interlock.base.failure import read_failure
+
+        failure = read_failure(body)
+        why = failure.sentence() if failure.message else row.reason
+        raise RunFailedError(
+            f"run {row.id} of agent {row.agent!r} is {row.state}: {why}",
+            error_types=failure.types,
+            run=row.id,
+            state=row.state,
+        )

@@ -1,0 +1,1 @@
+"""What every block stands on: recording values, durations, identifiers."""

@@ -1,0 +1,198 @@
+"""How values become the journal's bytes and come back as the same values.
+
+A result is written with the JSON rules of its declared type (pydantic) and handed to the run's code
+as read back, live and on replay alike, so that the code never sees a value that a replay would not
+give it. Arguments are written canonically (RFC 8785), because replay compares them byte by byte.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import typing
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+import rfc8785
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from interlock.errors import InvalidInputError, NotRecordableError, PayloadTooLargeError
+
+__all__ = [
+    "MAX_PAYLOAD_BYTES",
+    "Codec",
+    "canonical",
+    "check_size",
+    "codec_for",
+    "describe",
+    "hints",
+    "problems",
+    "return_type",
+]
+
+T = TypeVar("T")
+
+MAX_PAYLOAD_BYTES: Final = 1_000_000
+_SIMPLE: Final = (str, int, float, bool, type(None))
+_MAX_SAFE_INTEGER: Final = 2**53 - 1
+
+
+class Codec(Generic[T]):
+    """Writes and reads values of one declared type."""
+
+    def __init__(self, kind: Any) -> None:
+        try:
+            self._adapter: TypeAdapter[T] = TypeAdapter(kind)
+        except PydanticUserError as error:
+            raise NotRecordableError(
+                f"values of type {kind!r} cannot be recorded as JSON: {error.message}. Declare a "
+                "pydantic model, a dataclass, a TypedDict or plain JSON types instead."
+            ) from error
+        self.kind = kind
+        # Values of these types read back as they were written: no need to do it.
+        self._exact = kind in _SIMPLE
+
+    def encode(self, value: T, what: str) -> bytes:
+        """The value as JSON. `what` names the operation in errors.
+
+        Raises `NotRecordableError` when it has no JSON form and `PayloadTooLargeError` over
+        `MAX_PAYLOAD_BYTES`.
+        """
+        try:
+            body = self._adapter.dump_json(value, warnings="error")
+        except (PydanticSerializationError, ValueError) as error:
+            raise NotRecordableError(
+                f"{what}: a value of type {type(value).__name__} cannot be recorded as "
+                f"{_name(self.kind)}: {error}. Return what the annotation promises, or change it."
+            ) from error
+        check_size(body, what)
+        return body
+
+    def decode(self, body: bytes, what: str) -> T:
+        """Read a value back. Raises `InvalidInputError` with every wrong field."""
+        try:
+            return self._adapter.validate_json(body)
+        except ValidationError as error:
+            raise InvalidInputError(
+                f"{what} does not fit {_name(self.kind)}: {describe(error)}",
+                problems=problems(error),
+            ) from error
+
+    def read_back(self, value: T, body: bytes, what: str) -> T:
+        """What a replay would read: `decode(body)`, or `value` itself where that is the same."""
+        if self._exact and type(value) is self.kind and not isinstance(value, float):
+            return value
+        return self.decode(body, what)
+
+    def validate(self, value: Any, what: str) -> T:
+        """Take a Python value as this type. Raises `InvalidInputError` with every wrong field."""
+        try:
+            return self._adapter.validate_python(value)
+        except ValidationError as error:
+            raise InvalidInputError(
+                f"{what} does not fit {_name(self.kind)}: {describe(error)}",
+                problems=problems(error),
+            ) from error
+
+    def json_schema(self) -> dict[str, Any]:
+        """The type's JSON Schema."""
+        return self._adapter.json_schema()
+
+
+@functools.lru_cache(maxsize=4096)
+def _cached(kind: Any) -> Codec[Any]:
+    return Codec(kind)
+
+
+def codec_for(kind: Any) -> Codec[Any]:
+    """The codec of a type; types that can be hashed share one."""
+    try:
+        return _cached(kind)
+    except TypeError:
+        return Codec(kind)
+
+
+def return_type(function: Callable[..., Any]) -> Any:
+    """The declared result type of a function, or `Any` where it declares none."""
+    return hints(function).get("return", Any)
+
+
+def hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """A function's resolved annotations, or none where a name in them cannot be resolved."""
+    target: Any = inspect.unwrap(function)
+    if isinstance(target, functools.partial):
+        target = target.func
+    if not inspect.isroutine(target) and callable(target):
+        target = type(target).__call__
+    try:
+        return typing.get_type_hints(target)
+    except (NameError, TypeError):
+        return {}
+
+
+def canonical(value: Any, what: str) -> bytes:
+    """`value` as canonical JSON (RFC 8785).
+
+    Raises `NotRecordableError` or `PayloadTooLargeError`, both naming `what`.
+    """
+    try:
+        plain_value = to_jsonable_python(value)
+        body = _dump(plain_value)
+    except (PydanticSerializationError, rfc8785.CanonicalizationError) as error:
+        raise NotRecordableError(
+            f"{what}: its arguments cannot be recorded: {error}. Pass plain data, or close over "
+            "what is not data."
+        ) from error
+    check_size(body, what)
+    return body
+
+
+def plain(value: Any) -> bool:
+    """Whether RFC 8785 writes this value exactly as `json.dumps` does: a short flat list."""
+    if type(value) is not list:
+        return False
+    items = typing.cast("list[Any]", value)
+    return all(
+        item is None
+        or type(item) is bool
+        or (type(item) is str and item.isascii() and item.isprintable())
+        or (type(item) is int and abs(item) <= _MAX_SAFE_INTEGER)
+        for item in items
+    )
+
+
+def _dump(value: Any) -> bytes:
+    if plain(value):
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
+    return rfc8785.dumps(value)
+
+
+def check_size(body: bytes, what: str) -> None:
+    """Raises `PayloadTooLargeError` when a body is over the limit."""
+    if len(body) > MAX_PAYLOAD_BYTES:
+        raise PayloadTooLargeError(
+            f"{what}: {len(body):,} bytes are to be recorded and the limit is "
+            f"{MAX_PAYLOAD_BYTES:,}. Store the data elsewhere and record a reference to it.",
+            size_bytes=len(body),
+            limit_bytes=MAX_PAYLOAD_BYTES,
+        )
+
+
+def problems(error: ValidationError) -> list[dict[str, str]]:
+    """Every wrong field of a validation error as `{"field", "problem"}`, without the value."""
+    return [
+        {"field": ".".join(str(part) for part in item["loc"]) or "(whole)", "problem": item["msg"]}
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def describe(error: ValidationError) -> str:
+    """Every wrong field in one sentence, without the values."""
+    return "; ".join(f"{item['field']}: {item['problem']}" for item in problems(error))
+
+
+def _name(kind: Any) -> str:
+    return getattr(kind, "__name__", None) or str(kind)

@@ -1,0 +1,137 @@
+"""The only place that touches time, randomness and threads.
+
+Everything else takes a `Clock`, so that a simulation can own all three. A real clock gives wall
+time for people, and boot time (which counts while the machine sleeps) for leases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+__all__ = [
+    "Clock",
+    "InlineThreads",
+    "Mutex",
+    "SystemClock",
+    "ThreadPool",
+    "Threads",
+    "in_main_thread",
+    "spawn_thread",
+    "thread_name",
+]
+
+T = TypeVar("T")
+
+Mutex = threading.Lock
+
+
+class Clock(Protocol):
+    """Time and randomness as one injected thing."""
+
+    def now_us(self) -> int:
+        """Wall time in microseconds since 1970 (UTC)."""
+        ...
+
+    def boot_seconds(self) -> float:
+        """Seconds of a clock that never goes back and counts suspended time."""
+        ...
+
+    def random_bytes(self, size: int) -> bytes:
+        """`size` unpredictable bytes (predictable in a simulation)."""
+        ...
+
+
+_POOL_BYTES = 4096
+
+
+class SystemClock:
+    """The machine's clock and its random source. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._pool = b""
+        self._mutex = threading.Lock()
+
+    def now_us(self) -> int:
+        """Wall time in microseconds since 1970 (UTC)."""
+        return time.time_ns() // 1000
+
+    def boot_seconds(self) -> float:
+        """Seconds since boot, suspended time included (`CLOCK_BOOTTIME` where there is one)."""
+        clock_id = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        return time.clock_gettime(clock_id)
+
+    def random_bytes(self, size: int) -> bytes:
+        """`size` bytes of the operating system's random source, fetched in larger pieces."""
+        with self._mutex:
+            if len(self._pool) < size:
+                self._pool = os.urandom(max(size, _POOL_BYTES))
+            taken, self._pool = self._pool[:size], self._pool[size:]
+            return taken
+
+
+def spawn_thread(target: Callable[[], None], *, name: str) -> threading.Thread:
+    """Start a daemon thread: it never keeps a process alive that wants to stop."""
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def in_main_thread() -> bool:
+    """Whether the caller runs on the process's main thread (where signals arrive)."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def thread_name() -> str:
+    """The name of the calling thread, for error messages."""
+    return threading.current_thread().name
+
+
+class Threads(Protocol):
+    """Where synchronous functions run."""
+
+    def run(self, loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Run `function` and answer on `loop`. Cancelling the future does not stop a thread."""
+        ...
+
+    def close(self) -> None:
+        """Take no more work. Threads that still run are left to the process's end."""
+        ...
+
+
+class ThreadPool:
+    """Real threads, at most `workers` at once; more work waits its turn."""
+
+    def __init__(self, workers: int = 32) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="interlock-step")
+
+    def run(self, loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Run `function` in a thread with the caller's context variables."""
+        context = contextvars.copy_context()
+        return loop.run_in_executor(self._pool, context.run, function)
+
+    def close(self) -> None:
+        """Take no more work; does not wait."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class InlineThreads:
+    """No threads at all: the function runs at once. For simulations on virtual time."""
+
+    def run(self, loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Run `function` now and answer a finished future."""
+        answer: asyncio.Future[T] = loop.create_future()
+        try:
+            answer.set_result(function())
+        except Exception as error:  # noqa: BLE001 - the future carries it to the caller
+            answer.set_exception(error)
+        return answer
+
+    def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,180 @@
+"""What a commit must look like before a group takes it.
+
+A malformed commit is its caller's mistake and is refused alone, before any database sees it, so
+that it can never fail the commits it would have shared a transaction with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from interlock.errors import InvalidInputError, PayloadTooLargeError
+from interlock.journal.event import Draft, Header, encode_header
+from interlock.journal.guard import (
+    Append,
+    Commit,
+    Guard,
+    HoldsBudget,
+    NewMessage,
+    TakesMail,
+    UniqueKey,
+    UsesApproval,
+)
+from interlock.journal.projections import PROJECTIONS, Field
+
+__all__ = ["BODY_LIMIT_BYTES", "check_commit"]
+
+BODY_LIMIT_BYTES = 1_000_000
+_LARGEST_INTEGER = 2**63 - 1
+_ONCE_PER_COMMIT = (UniqueKey, TakesMail, NewMessage, UsesApproval)
+
+
+def check_commit(commit: Commit) -> None:
+    """Raise what is wrong with a commit; nothing when a store can take it.
+
+    Raises `PayloadTooLargeError` for a body over `BODY_LIMIT_BYTES`, `InvalidInputError` for all
+    else: no events, a header that is not JSON or lacks a field that its kind needs, a key claimed
+    without its guard.
+    """
+    if commit.guards:
+        _check_guards(commit.guards)
+    for append in commit.appends:
+        _check_append(append)
+        for draft in append.drafts:
+            _check_body(draft)
+            if draft.kind == "run_queued" and draft is not append.drafts[0]:
+                raise InvalidInputError(
+                    f"'run_queued' must be the first event of stream {append.stream!r}."
+                )
+            if draft.header or draft.kind in PROJECTIONS:
+                _check_header(draft, commit.guards)
+
+
+def _check_append(append: Append) -> None:
+    if not append.drafts:
+        raise InvalidInputError(
+            f"An append to stream {append.stream!r} has no events; leave the append out.",
+            stream=append.stream,
+        )
+    if append.raise_epoch and append.epoch is None:
+        raise InvalidInputError(
+            f"A claim on stream {append.stream!r} names no epoch; say which epoch it raises.",
+            stream=append.stream,
+        )
+    _check_text(append.stream, "stream", append.stream)
+
+
+def _check_body(draft: Draft) -> None:
+    _check_text(draft.key, "key", draft.kind)
+    body = draft.body
+    if body is None:
+        return
+    if type(body) is not bytes:
+        raise InvalidInputError(
+            f"The body of {draft.kind!r} is {type(body).__name__}; encode it to bytes first.",
+            kind=draft.kind,
+        )
+    if len(body) > BODY_LIMIT_BYTES:
+        raise PayloadTooLargeError(
+            f"The body of {draft.kind!r} {draft.key!r} has {len(body):,} bytes, over the limit of "
+            f"{BODY_LIMIT_BYTES:,}; store it elsewhere and record a reference.",
+            kind=draft.kind,
+            key=draft.key,
+            bytes=len(body),
+        )
+
+
+def _check_text(text: str, what: str, owner: str) -> None:
+    if text.isascii() and "\0" not in text:
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"The {what} of {owner!r} is not valid Unicode: {text!r}."
+        ) from error
+    if "\0" in text:
+        raise InvalidInputError(f"The {what} of {owner!r} holds a NUL character: {text!r}.")
+
+
+def _check_header(draft: Draft, guards: Iterable[Guard]) -> None:
+    try:
+        encoded = encode_header(draft.header)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInputError(
+            f"The header of {draft.kind!r} {draft.key!r} is not JSON: {error}.", kind=draft.kind
+        ) from error
+    if draft.kind not in PROJECTIONS and not _mentions_generic(draft.header):
+        return
+    header: Header = json.loads(encoded)
+    projection = PROJECTIONS.get(draft.kind)
+    for field in projection.fields if projection else ():
+        _check_field(draft, header, field)
+    _check_claims(draft, header, guards)
+    for name in ("takes", "consumes"):
+        if name in header:
+            _check_field(draft, header, Field(name, (str,)))
+
+
+def _mentions_generic(header: Header) -> bool:
+    return "unique" in header or "takes" in header or "consumes" in header
+
+
+def _check_field(draft: Draft, header: Header, field: Field) -> None:
+    if field.name not in header:
+        if field.required:
+            raise InvalidInputError(
+                f"The header of {draft.kind!r} {draft.key!r} lacks {field.name!r}.", kind=draft.kind
+            )
+        return
+    value = header[field.name]
+    wrong_type = isinstance(value, bool) or not isinstance(value, field.types)
+    if wrong_type or (isinstance(value, int) and abs(value) > _LARGEST_INTEGER):
+        wanted = " or ".join(sorted(known.__name__ for known in field.types))
+        raise InvalidInputError(
+            f"{field.name!r} in the header of {draft.kind!r} {draft.key!r} is {value!r}; "
+            f"it must be {wanted} (of at most 64 bits).",
+            kind=draft.kind,
+        )
+    if isinstance(value, str):
+        _check_text(value, field.name, draft.kind)
+
+
+def _check_claims(draft: Draft, header: Header, guards: Iterable[Guard]) -> None:
+    for pair in header.get("unique", ()):
+        well_formed = isinstance(pair, list) and len(pair) == 2
+        if not well_formed or not all(isinstance(part, str) for part in pair):
+            raise InvalidInputError(
+                f"'unique' in the header of {draft.kind!r} must be a list of [scope, key], "
+                f"not {pair!r}.",
+                kind=draft.kind,
+            )
+        scope, key = pair
+        _check_text(scope, "scope", draft.kind)
+        _check_text(key, "unique key", draft.kind)
+        if UniqueKey(scope, key) not in guards:
+            raise InvalidInputError(
+                f"{draft.kind!r} claims the key {key!r} in {scope!r} without its guard; "
+                f"add UniqueKey({scope!r}, {key!r}) to the commit.",
+                kind=draft.kind,
+            )
+
+
+def _check_guards(guards: Iterable[Guard]) -> None:
+    seen: set[Guard] = set()
+    for guard in guards:
+        if isinstance(guard, HoldsBudget):
+            _check_amount(guard)
+        elif isinstance(guard, _ONCE_PER_COMMIT):
+            if guard in seen:
+                raise InvalidInputError(f"A commit has the guard {guard!r} twice.")
+            seen.add(guard)
+
+
+def _check_amount(guard: HoldsBudget) -> None:
+    if not 0 <= guard.amount <= _LARGEST_INTEGER:
+        raise InvalidInputError(
+            f"A reservation on {guard.account!r} must be 0 or more, not {guard.amount!r}.",
+            account=guard.account,
+        )

@@ -1,0 +1,519 @@
+"""Judging a group of commits against a snapshot, and laying out what is to be written.
+
+Pure and shared by all databases: a store loads the `Snapshot` that `needs_of` asks for, inside its
+write transaction; `Judge` answers every commit and collects the rows of a `Batch`. Each accepted
+commit changes the snapshot, so the next one in the group is judged against it, exactly as if it had
+come in a group of its own. Stale epochs are found before anything else: a worker that lost its run
+learns that, whatever else is wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from interlock.journal.event import NO_BODY, NO_HASH, Draft, Header, encode_header, event_hash
+from interlock.journal.guard import (
+    Append,
+    Commit,
+    Committed,
+    Guard,
+    HoldsBudget,
+    NewMessage,
+    NoMailSince,
+    Refused,
+    Result,
+    RunIn,
+    StreamAbsent,
+    TakesMail,
+    TaskOpen,
+    UniqueKey,
+    UsesApproval,
+)
+from interlock.journal.projections import PROJECTIONS, STATE_AFTER, Fold, Place, folds
+
+__all__ = [
+    "Approval",
+    "Batch",
+    "Budget",
+    "Hold",
+    "Judge",
+    "Message",
+    "Needs",
+    "Snapshot",
+    "StreamHead",
+    "Task",
+    "needs_of",
+]
+
+_SALT_BYTES = 16
+
+
+class StreamHead:
+    """A stream's end while a group is judged. `is_new` until it is stored."""
+
+    __slots__ = ("epoch", "hash", "id", "is_new", "moved", "name", "seq")
+
+    def __init__(self, name: str, id: int, seq: int, epoch: int, hash: bytes) -> None:
+        self.name = name
+        self.id = id
+        self.seq = seq
+        self.epoch = epoch
+        self.hash = hash
+        self.is_new = False
+        self.moved = False
+
+
+@dataclass(slots=True)
+class Message:
+    run: str
+    taken: bool
+
+
+@dataclass(slots=True)
+class Task:
+    run: str
+    state: str
+    decided_by: str
+
+
+@dataclass(slots=True)
+class Budget:
+    limit: int
+    held: int
+    spent: int
+
+    def left(self) -> int:
+        return self.limit - self.held - self.spent
+
+
+@dataclass(slots=True)
+class Hold:
+    account: str
+    amount: int
+    settled: bool
+
+
+@dataclass(slots=True)
+class Approval:
+    call_hash: str
+    expires_at_us: int | None
+    consumed: bool
+
+
+@dataclass(slots=True)
+class Needs:
+    """What of the stored state a group's guards ask for."""
+
+    streams: dict[str, None] = field(default_factory=dict[str, None])
+    unique: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    runs: set[str] = field(default_factory=set[str])
+    messages: set[str] = field(default_factory=set[str])
+    unread: dict[str, int] = field(default_factory=dict[str, int])
+    tasks: set[str] = field(default_factory=set[str])
+    accounts: set[str] = field(default_factory=set[str])
+    holds: set[str] = field(default_factory=set[str])
+    approvals: set[str] = field(default_factory=set[str])
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The stored state that a group is judged against. What was asked for and is absent is absent.
+
+    `unread` has an entry per run whose unread mail was asked for: message id to position.
+    """
+
+    last_position: int
+    last_at_us: int
+    last_stream: int
+    heads: dict[str, StreamHead]
+    unique: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    runs: dict[str, str] = field(default_factory=dict[str, str])
+    messages: dict[str, Message] = field(default_factory=dict[str, Message])
+    unread: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    tasks: dict[str, Task] = field(default_factory=dict[str, Task])
+    budgets: dict[str, Budget] = field(default_factory=dict[str, Budget])
+    holds: dict[str, Hold] = field(default_factory=dict[str, Hold])
+    approvals: dict[str, Approval] = field(default_factory=dict[str, Approval])
+
+
+EventRow = tuple[int, int, int, int, str, int, str, int, str, bytes, bytes]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows to write, in order; `heads` are the streams that moved."""
+
+    events: list[EventRow] = field(default_factory=list[EventRow])
+    bodies: list[tuple[int, bytes, bytes]] = field(default_factory=list[tuple[int, bytes, bytes]])
+    folds: list[Fold] = field(default_factory=list[Fold])
+    heads: list[StreamHead] = field(default_factory=list[StreamHead])
+
+
+def needs_of(items: Sequence[Commit]) -> Needs:
+    """What must be loaded to judge these commits."""
+    needs = Needs()
+    streams = needs.streams
+    for appends, guards in items:
+        for append in appends:
+            streams[append[0]] = None
+        for guard in guards:
+            _NEEDS[type(guard)](needs, guard)
+    if needs.accounts or needs.unread:
+        _need_for_drafts(needs, items)
+    return needs
+
+
+def _need_for_drafts(needs: Needs, items: Sequence[Commit]) -> None:
+    for appends, _ in items:
+        for append in appends:
+            for draft in append.drafts:
+                if draft.kind in ("budget_settled", "budget_reserved"):
+                    needs.holds.add(draft.header["hold"])
+                elif draft.kind == "mail_sent":
+                    needs.messages.add(draft.key)
+
+
+def _need_unread(needs: Needs, guard: NoMailSince) -> None:
+    known = needs.unread.get(guard.run, guard.position)
+    needs.unread[guard.run] = min(known, guard.position)
+
+
+_NEEDS: Mapping[type, Callable[[Needs, Any], None]] = {
+    StreamAbsent: lambda needs, guard: needs.streams.setdefault(guard.stream),
+    UniqueKey: lambda needs, guard: needs.unique.add((guard.scope, guard.key)),
+    RunIn: lambda needs, guard: needs.runs.add(guard.run),
+    TakesMail: lambda needs, guard: needs.messages.add(guard.message_id),
+    NewMessage: lambda needs, guard: needs.messages.add(guard.message_id),
+    NoMailSince: _need_unread,
+    TaskOpen: lambda needs, guard: needs.tasks.add(guard.task),
+    HoldsBudget: lambda needs, guard: needs.accounts.add(guard.account),
+    UsesApproval: lambda needs, guard: needs.approvals.add(guard.approval),
+}
+
+
+class Judge:
+    """Judges the commits of one group in order and collects their rows in `batch`."""
+
+    def __init__(
+        self, snapshot: Snapshot, *, now_us: int, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        self.batch = Batch()
+        self.at_us = max(now_us, snapshot.last_at_us)
+        self._snapshot = snapshot
+        self._position = snapshot.last_position
+        self._last_stream = snapshot.last_stream
+        self._random_bytes = random_bytes
+
+    def group(self, items: Sequence[Commit]) -> list[Result]:
+        """The answer to each commit."""
+        return [self._refusal(item) or self._accept(item) for item in items]
+
+    def _refusal(self, item: Commit) -> Refused | None:
+        heads = self._snapshot.heads
+        moved: dict[str, tuple[int, int]] = {}
+        for append in item.appends:
+            stream = append.stream
+            head = heads.get(stream)
+            seq, epoch = moved.get(stream) or ((head.seq, head.epoch) if head else (0, 0))
+            refusal = _misplaced(append, seq, epoch)
+            if refusal is not None:
+                return refusal
+            if len(item.appends) > 1:
+                moved[stream] = (seq + len(append.drafts), epoch + append.raise_epoch)
+        if not item.guards:
+            return None
+        asked: dict[str, int] = {}
+        for guard in item.guards:
+            refusal = self._guard(guard, asked)
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _guard(self, guard: Guard, asked: dict[str, int]) -> Refused | None:
+        if type(guard) is HoldsBudget:
+            already = asked.get(guard.account, 0)
+            asked[guard.account] = already + guard.amount
+            return _holds_budget(self._snapshot, guard, already)
+        if type(guard) is UsesApproval:
+            return _uses_approval(self._snapshot, guard, self.at_us)
+        return _GUARDS[type(guard)](self._snapshot, guard)
+
+    def _accept(self, item: Commit) -> Committed:
+        return Committed([self._append(append) for append in item.appends], self.at_us)
+
+    def _append(self, append: Append) -> tuple[int, int]:
+        head = self._snapshot.heads.get(append.stream) or self._new_stream(append.stream)
+        if append.raise_epoch:
+            head.epoch += 1
+        if not head.moved:
+            head.moved = True
+            self.batch.heads.append(head)
+        first = (self._position + 1, head.seq + 1)
+        for draft in append.drafts:
+            self._write(head, draft)
+        return first
+
+    def _write(self, head: StreamHead, draft: Draft) -> None:
+        kind, key, header, body, version = draft
+        position = self._position = self._position + 1
+        seq = head.seq = head.seq + 1
+        commitment = NO_BODY
+        if body is not None:
+            salt = self._random_bytes(_SALT_BYTES)
+            commitment = hashlib.sha256(salt + body).digest()
+            self.batch.bodies.append((position, salt, body))
+        text = encode_header(header)
+        prev_hash, at_us = head.hash, self.at_us
+        head.hash = event_hash(
+            prev_hash=prev_hash,
+            commitment=commitment,
+            stream=head.name,
+            seq=seq,
+            epoch=head.epoch,
+            kind=kind,
+            version=version,
+            key=key,
+            at_us=at_us,
+            header=text,
+        )
+        self.batch.events.append(
+            (position, head.id, seq, head.epoch, kind, version, key, at_us, text, commitment,
+             prev_hash)
+        )  # fmt: skip
+        if kind in PROJECTIONS or (header and _touches_projections(header)):
+            place = Place(position, head.name, seq, key, at_us)
+            self.batch.folds.extend(folds(kind, header, place))
+            _Change(self._snapshot, place, kind, header).apply()
+
+    def _new_stream(self, stream: str) -> StreamHead:
+        self._last_stream += 1
+        head = StreamHead(stream, self._last_stream, 0, 0, NO_HASH)
+        head.is_new = True
+        self._snapshot.heads[stream] = head
+        return head
+
+
+def _touches_projections(header: Header) -> bool:
+    return "unique" in header or "takes" in header or "consumes" in header
+
+
+def _misplaced(append: Append, seq: int, epoch: int) -> Refused | None:
+    stream, drafts, wanted_epoch, _, after_seq = append
+    if epoch != (wanted_epoch or 0):
+        detail = f"epoch {wanted_epoch or 0} is over; the stream is at epoch {epoch}"
+        return Refused("stale_epoch", stream, detail=detail)
+    if after_seq is not None and seq != after_seq:
+        detail = f"expected the last event to be {after_seq}, but it is {seq}"
+        return Refused("wrong_seq", stream, detail=detail)
+    if seq and drafts[0].kind == "run_queued":
+        return Refused("stream_exists", stream, detail="the run exists already")
+    return None
+
+
+def _stream_absent(snapshot: Snapshot, guard: StreamAbsent) -> Refused | None:
+    if guard.stream not in snapshot.heads:
+        return None
+    return Refused("stream_exists", guard.stream, detail="the stream has events already")
+
+
+def _unique_key(snapshot: Snapshot, guard: UniqueKey) -> Refused | None:
+    holder = snapshot.unique.get((guard.scope, guard.key))
+    if holder is None:
+        return None
+    detail = f"{guard.key!r} in {guard.scope!r} is held by {holder!r}"
+    return Refused("key_taken", guard.key, holder=holder, detail=detail)
+
+
+def _run_in(snapshot: Snapshot, guard: RunIn) -> Refused | None:
+    state = snapshot.runs.get(guard.run, "absent")
+    return None if state in guard.states else Refused("run_state", guard.run, detail=state)
+
+
+def _takes_mail(snapshot: Snapshot, guard: TakesMail) -> Refused | None:
+    message = snapshot.messages.get(guard.message_id)
+    if message is None:
+        return Refused("mail_absent", guard.message_id, detail="there is no such message")
+    if message.taken:
+        return Refused("mail_taken", guard.message_id, detail="the message was taken before")
+    return None
+
+
+def _new_message(snapshot: Snapshot, guard: NewMessage) -> Refused | None:
+    message = snapshot.messages.get(guard.message_id)
+    if message is None:
+        return None
+    detail = "a message with this id was sent before"
+    return Refused("message_exists", guard.message_id, holder=message.run, detail=detail)
+
+
+def _no_mail_since(snapshot: Snapshot, guard: NoMailSince) -> Refused | None:
+    waiting = [at for at in snapshot.unread[guard.run].values() if at > guard.position]
+    if not waiting:
+        return None
+    detail = f"{len(waiting)} unread after position {guard.position}"
+    return Refused("mail_waiting", guard.run, detail=detail)
+
+
+def _task_open(snapshot: Snapshot, guard: TaskOpen) -> Refused | None:
+    task = snapshot.tasks.get(guard.task)
+    if task is None:
+        return Refused("task_absent", guard.task, detail="there is no such task")
+    if task.state == "open":
+        return None
+    detail = f"{task.state} by {task.decided_by}" if task.decided_by else task.state
+    return Refused("task_closed", guard.task, holder=task.decided_by, detail=detail)
+
+
+def _holds_budget(snapshot: Snapshot, guard: HoldsBudget, already: int) -> Refused | None:
+    budget = snapshot.budgets.get(guard.account)
+    if budget is None:
+        return Refused("budget_absent", guard.account, detail="no budget was set")
+    left = budget.left() - already
+    if guard.amount <= left:
+        return None
+    detail = f"{left} is left and {guard.amount} is needed"
+    return Refused("budget_exhausted", guard.account, detail=detail)
+
+
+def _uses_approval(snapshot: Snapshot, guard: UsesApproval, at_us: int) -> Refused | None:
+    approval = snapshot.approvals.get(guard.approval)
+    reason: Literal["absent", "consumed", "mismatch", "expired"]
+    if approval is None:
+        reason, detail = "absent", "there is no such approval"
+    elif approval.consumed:
+        reason, detail = "consumed", "the approval was used before"
+    elif approval.call_hash != guard.call_hash:
+        reason, detail = "mismatch", "the approval is for another call"
+    elif approval.expires_at_us is not None and at_us >= approval.expires_at_us:
+        reason, detail = "expired", "the approval has expired"
+    else:
+        return None
+    return Refused(f"approval_{reason}", guard.approval, detail=detail)
+
+
+_GUARDS: Mapping[type, Callable[[Snapshot, Any], Refused | None]] = {
+    StreamAbsent: _stream_absent,
+    UniqueKey: _unique_key,
+    RunIn: _run_in,
+    TakesMail: _takes_mail,
+    NewMessage: _new_message,
+    NoMailSince: _no_mail_since,
+    TaskOpen: _task_open,
+}
+
+
+class _Change:
+    """What one accepted event changes in the snapshot: the fold, as far as guards look."""
+
+    def __init__(self, snapshot: Snapshot, place: Place, kind: str, header: Header) -> None:
+        self._snapshot = snapshot
+        self._place = place
+        self._kind = kind
+        self._header = header
+
+    def apply(self) -> None:
+        state = STATE_AFTER.get(self._kind)
+        if state is not None:
+            self._run_is_now(state)
+        else:
+            change = _CHANGES.get(self._kind)
+            if change is not None:
+                change(self)
+        self._generic()
+
+    def _generic(self) -> None:
+        header, snapshot = self._header, self._snapshot
+        for scope, key in header.get("unique", ()):
+            snapshot.unique.setdefault((scope, key), self._place.stream)
+        if "takes" in header:
+            self._take(header["takes"])
+        approval = snapshot.approvals.get(header.get("consumes", ""))
+        if approval is not None:
+            approval.consumed = True
+
+    def _run_is_now(self, state: str) -> None:
+        run, snapshot = self._place.stream, self._snapshot
+        if self._kind == "run_queued" or run in snapshot.runs:
+            snapshot.runs[run] = state
+        if state in ("completed", "failed", "cancelled") or self._kind == "run_continued":
+            for task in snapshot.tasks.values():
+                if task.run == run and task.state == "open":
+                    task.state = "withdrawn"
+
+    def _take(self, message_id: str) -> None:
+        message = self._snapshot.messages.get(message_id)
+        if message is not None:
+            message.taken = True
+        for unread in self._snapshot.unread.values():
+            unread.pop(message_id, None)
+
+    def mail_sent(self) -> None:
+        header, place, snapshot = self._header, self._place, self._snapshot
+        if place.key not in snapshot.messages:
+            snapshot.messages[place.key] = Message(header["run"], taken=False)
+            if header["run"] in snapshot.unread:
+                snapshot.unread[header["run"]][place.key] = place.position
+        self._close_task(header.get("task", ""), "decided", header.get("by", ""))
+
+    def _close_task(self, task_id: str, state: str, by: str = "") -> None:
+        task = self._snapshot.tasks.get(task_id)
+        if task is not None and task.state == "open":
+            task.state = state
+            task.decided_by = by
+
+    def task_opened(self) -> None:
+        self._snapshot.tasks.setdefault(
+            self._header["task"], Task(self._place.stream, "open", decided_by="")
+        )
+
+    def task_expired(self) -> None:
+        self._close_task(self._header["task"], "expired")
+
+    def task_withdrawn(self) -> None:
+        self._close_task(self._header["task"], "withdrawn")
+
+    def budget_set(self) -> None:
+        account, limit = self._header["account"], self._header["limit"]
+        budget = self._snapshot.budgets.setdefault(account, Budget(limit, held=0, spent=0))
+        budget.limit = limit
+
+    def budget_reserved(self) -> None:
+        header, snapshot = self._header, self._snapshot
+        if header["hold"] in snapshot.holds:
+            return
+        snapshot.holds[header["hold"]] = Hold(header["account"], header["amount"], settled=False)
+        budget = snapshot.budgets.get(header["account"])
+        if budget is not None:
+            budget.held += header["amount"]
+
+    def budget_settled(self) -> None:
+        hold = self._snapshot.holds.get(self._header["hold"])
+        if hold is None or hold.settled:
+            return
+        hold.settled = True
+        budget = self._snapshot.budgets.get(hold.account)
+        if budget is not None:
+            budget.held -= hold.amount
+            budget.spent += self._header["amount"]
+
+    def approval_granted(self) -> None:
+        header = self._header
+        self._snapshot.approvals.setdefault(
+            header["approval"],
+            Approval(header["call_hash"], header.get("expires_at_us"), consumed=False),
+        )
+
+
+_CHANGES: Mapping[str, Callable[[_Change], None]] = {
+    "mail_sent": _Change.mail_sent,
+    "task_opened": _Change.task_opened,
+    "task_expired": _Change.task_expired,
+    "task_withdrawn": _Change.task_withdrawn,
+    "budget_set": _Change.budget_set,
+    "budget_reserved": _Change.budget_reserved,
+    "budget_settled": _Change.budget_settled,
+    "approval_granted": _Change.approval_granted,
+}

@@ -1,0 +1,72 @@
+"""Agents: async functions over a `Run`, declared with typed input, output and state."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from interlock.base.codec import Codec, codec_for, hints
+from interlock.errors import DeclarationError
+
+__all__ = ["Agent", "declare_agent"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent:
+    """A declared agent.
+
+    `concurrency`: how many of its runs may execute at once, or None for no limit of its own.
+    `takes_input`: whether the function has a second parameter.
+    """
+
+    name: str
+    function: Callable[..., Awaitable[Any]]
+    version: str
+    takes_input: bool
+    input: Codec[Any] = field(repr=False)
+    output: Codec[Any] = field(repr=False)
+    state: type[BaseModel] | None
+    concurrency: int | None
+
+
+def declare_agent(
+    function: Callable[..., Awaitable[Any]],
+    *,
+    name: str,
+    version: str = "1",
+    state: type[BaseModel] | None = None,
+    concurrency: int | None = None,
+) -> Agent:
+    """Check an agent's declaration and build it.
+
+    Raises `DeclarationError` that says what is wrong and what is allowed.
+    """
+    if not inspect.iscoroutinefunction(function):
+        raise DeclarationError(f"agent {name!r}: declare it with `async def`.")
+    if not name or "/" in name or len(name) > 200:
+        raise DeclarationError(f"agent {name!r}: a name has 1 to 200 characters and no '/'.")
+    if concurrency is not None and concurrency < 1:
+        raise DeclarationError(f"agent {name!r}: concurrency={concurrency}; at least 1 is needed.")
+    parameters = list(inspect.signature(function).parameters.values())
+    if not 1 <= len(parameters) <= 2:
+        raise DeclarationError(
+            f"agent {name!r} takes {len(parameters)} parameters; an agent is "
+            "`async def name(run: Run, input: SomeType) -> SomeResult`, the input being optional."
+        )
+    types = hints(function)
+    takes_input = len(parameters) == 2
+    given = types.get(parameters[1].name, Any) if takes_input else None
+    return Agent(
+        name=name,
+        function=function,
+        version=version,
+        takes_input=takes_input,
+        input=codec_for(given),
+        output=codec_for(types.get("return", Any)),
+        state=state,
+        concurrency=concurrency,
+    )

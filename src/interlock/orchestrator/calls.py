@@ -1,0 +1,416 @@
+"""Calls of tools that write: the effect protocol as a durable operation.
+
+Intent on disk, then the call, then the outcome on disk. What is next is decided by
+`tools.effects.next_action` from the journal alone. An effect that was intended is followed to its
+end even when the code no longer waits for it: the run does not finish before it is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+from interlock.base.codec import canonical
+from interlock.base.failure import Failure, failure_of, read_failure
+from interlock.base.identifier import derived_id
+from interlock.errors import EffectFailedError, InterlockError, InvalidInputError, ReplayMismatchError
+from interlock.journal.event import Draft
+from interlock.journal.guard import Refused, TakesMail
+from interlock.journal.rows import Mail
+from interlock.orchestrator.operation import UNSET, Operation, OperationHost, read_json
+from interlock.orchestrator.retry import Retry
+from interlock.tools.effects import (
+    CannotTell,
+    EffectKey,
+    EffectLog,
+    Happened,
+    NotHappened,
+    next_action,
+)
+from interlock.tools.tool import Tool
+
+__all__ = ["EffectOperation"]
+
+_US = timedelta(microseconds=1)
+_LOOKUP_PAUSE_US = 1_000_000
+
+
+class EffectOperation(Operation):
+    """One effect, from its intent to its known outcome."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset(
+        {
+            "effect_intended",
+            "effect_completed",
+            "effect_failed",
+            "effect_attempt_failed",
+            "effect_unknown",
+            "effect_looked_up",
+            "effect_resolved",
+            "resolution_refused",
+            "task_opened",
+        }
+    )
+    wait_kind = "effect"
+    __slots__ = ("arguments", "effect_key", "fresh", "log", "resolution", "task", "thread", "tool")
+
+    def __init__(
+        self, session: OperationHost, tool: Tool[Any, Any], arguments: dict[str, Any]
+    ) -> None:
+        super().__init__(session, tool.name)
+        self.tool = tool
+        self.arguments = arguments
+        self.log = EffectLog()
+        self.effect_key = EffectKey("")
+        # True only between the acknowledged intent and the call, in the process that wrote it.
+        self.fresh = False
+        self.resolution: Mail | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.thread: asyncio.Future[Any] | None = None
+
+    def needs_the_end(self) -> bool:
+        """Whether an intent is on disk, or on its way there, whose outcome is not."""
+        return self.open and (self.log.state != "new" or self.session.live)
+
+    # The fold.
+
+    def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
+        """Fold one event, deliver a known outcome, and go on."""
+        if kind == "effect_intended":
+            self._check_intent(header, body)
+        self.log.apply(kind, header, self.session.now_us)
+        match kind:
+            case "effect_completed":
+                self.resolve(self._decode(body) if value is UNSET else value)
+            case "effect_failed":
+                self.reject(self._failed_error(read_failure(body)))
+            case "effect_resolved" if self.log.state == "settled":
+                self._resolved(read_json(body) or {})
+            case _:
+                self.resolution = None
+                self.fresh = kind == "effect_intended" and self.session.live
+                if self.session.live:
+                    self.start()
+
+    def _resolved(self, data: dict[str, Any]) -> None:
+        if self.log.verdict == "happened":
+            self.resolve(self._decode(json.dumps(data.get("result")).encode()))
+            return
+        failure = Failure((), "a person gave up on it; its outcome stays unknown")
+        self.reject(self._failed_error(failure))
+
+    def _check_intent(self, header: dict[str, Any], body: bytes | None) -> None:
+        now = canonical(self.arguments, self._label())
+        if header["tool"] != self.tool.name or header["tool_version"] != self.tool.version:
+            was = f"{header['tool']} version {header['tool_version']}"
+            raise self._mismatch(was, f"{self.tool.name} version {self.tool.version}")
+        if header["effect_key"] != self.effect_key:
+            raise self._mismatch(f"effect key {header['effect_key']}", self.effect_key)
+        if body != now:
+            raise self._mismatch(_shown(body or b""), _shown(now))
+
+    # What is next, live.
+
+    def start(self) -> None:
+        """Do what the journal says is next."""
+        self.disarm()
+        if not self.open or self.task is not None or self.thread is not None:
+            return
+        # A process that is about to stop still sends what it has said it will, and nothing else.
+        if self.session.draining and not self.fresh:
+            return
+        mail = self.session.unread(self)
+        if mail is not None:
+            self.take(mail)
+            return
+        now_us = self.session.clock.now_us()
+        match next_action(self.log, self.tool.recovery or "never", self._settle_us(), now_us):
+            case "intend":
+                self._intend()
+            case "send":
+                self._send_or_unknown()
+            case "settle":
+                self.arm(self.wake_at_us())
+            case "lookup":
+                self._spawn(self._look_up())
+            case "ask_person":
+                self._ask_person()
+            case "wait_for_person" | "done":
+                pass
+
+    def due(self) -> None:
+        """The pause is over."""
+        self.start()
+
+    def wake_at_us(self) -> int | None:
+        """The end of the settling time, or of the pause before the next attempt."""
+        if self.log.state == "not_made":
+            return self.log.not_before_us or None
+        if self.log.state == "unknown" and not self.log.asked:
+            return self.log.unknown_since_us + self._settle_us()
+        return None
+
+    def _settle_us(self) -> int:
+        pause_us = 0 if self.log.cannot_tells == 0 else _LOOKUP_PAUSE_US << self.log.cannot_tells
+        if self.log.unknowns > 1:
+            pause_us = max(pause_us, self._backoff_us(self.log.unknowns - 1))
+        return self.tool.settle // _US + pause_us
+
+    def _backoff_us(self, attempt: int, error: Exception | None = None) -> int:
+        clock = self.session.clock
+        now = datetime.fromtimestamp(clock.now_us() / 1e6, UTC)
+        retry = Retry(attempts=self.tool.attempts, base=self.tool.pause)
+        return retry.pause(attempt, 1.0, error or Exception(), now) // _US
+
+    def _intend(self) -> None:
+        if self.cancel_asked:
+            # The code left before anything was sent, or after it was certainly not made.
+            self._give_up("cancelled before it was sent")
+            return
+        header = {
+            "effect_key": self.effect_key,
+            "tool": self.tool.name,
+            "tool_version": self.tool.version,
+            "recovery": self.tool.recovery,
+        }
+        body = canonical(self.arguments, self._label())
+        self.session.record(self, Draft("effect_intended", self.key, header, body))
+
+    def _give_up(self, why: str) -> None:
+        if self.log.intents == 0:
+            self.close()
+            return
+        failure = Failure((), why)
+        header = {"effect_key": self.effect_key, "reason": "cancelled"}
+        self.session.record(self, Draft("effect_failed", self.key, header, failure.encode()))
+
+    def _send_or_unknown(self) -> None:
+        if not self.fresh:
+            self._record_unknown("interrupted", Failure((), "the process ended during the call"))
+            return
+        self.fresh = False
+        if self.cancel_asked:
+            self._give_up("cancelled before it was sent")
+        elif (seconds := self.session.may_act_seconds()) > 0:
+            self._spawn(self._send(seconds))
+
+    def _spawn(self, coroutine: Any) -> None:
+        self.session.working(+1)
+        self.task = self.session.host.create_task(self._guarded(coroutine))
+
+    async def _guarded(self, coroutine: Any) -> None:
+        draft: Draft | None = None
+        value: Any = UNSET
+        try:
+            draft, value = await coroutine
+        finally:
+            self.task = None
+            if draft is not None:
+                self.session.record(self, draft, value=value)
+            self.session.working(-1)
+
+    # The call.
+
+    async def _send(self, lease_seconds: float) -> tuple[Draft, Any]:
+        seconds = min(self.tool.timeout.total_seconds(), lease_seconds)
+        try:
+            result = await self._call(self.tool.function, seconds)
+            body = self.tool.result.encode(result, self._label())
+            value = self.tool.result.read_back(result, body, self._label())
+        except Exception as error:  # noqa: BLE001 - whatever it was decides the outcome
+            return self._outcome_of(error), UNSET
+        header = {"effect_key": self.effect_key}
+        return Draft("effect_completed", self.key, header, body), value
+
+    async def _call(self, function: Any, seconds: float) -> Any:
+        filled = self.tool.hidden(self.effect_key) if function is self.tool.function else {}
+        if function is not self.tool.function and _takes_key(function):
+            filled = {_takes_key(function): self.effect_key}
+        bound = functools.partial(function, **self.arguments, **filled)
+        if inspect.iscoroutinefunction(inspect.unwrap(function)):
+            async with asyncio.timeout(seconds):
+                return await bound()
+        answer = self.session.threads.run(self.session.host, bound)
+        done, _ = await asyncio.wait({answer}, timeout=seconds)
+        if done:
+            result = answer.result()
+            return await result if inspect.isawaitable(result) else result
+        self._watch(answer)
+        raise TimeoutError(f"{self._label()} is still running in its thread after {seconds:g} s")
+
+    def _watch(self, answer: asyncio.Future[Any]) -> None:
+        """A write that is still running in its thread is not recovered before it has ended."""
+        self.thread = answer
+        self.session.working(+1)
+        answer.add_done_callback(self._thread_ended)
+
+    def _thread_ended(self, answer: asyncio.Future[Any]) -> None:
+        self.thread = None
+        try:
+            if not answer.cancelled() and self.open:
+                self._record_late(answer)
+        finally:
+            self.session.working(-1)
+
+    def _record_late(self, answer: asyncio.Future[Any]) -> None:
+        error = answer.exception()
+        if error is None:
+            body = self.tool.result.encode(answer.result(), self._label())
+            header = {"effect_key": self.effect_key}
+            self.session.record(self, Draft("effect_completed", self.key, header, body))
+        elif isinstance(error, Exception) and self.tool.says_not_made(error):
+            self.session.record(self, self._outcome_of(error))
+        else:
+            self.start()
+
+    def _outcome_of(self, error: Exception) -> Draft:
+        failure = failure_of(error)
+        header = {"effect_key": self.effect_key, "reason": failure.name()}
+        if not self.tool.says_not_made(error):
+            return Draft("effect_unknown", self.key, header, failure.encode())
+        failures = self.log.failures + 1
+        if failures >= self.tool.attempts:
+            return Draft("effect_failed", self.key, header, failure.encode())
+        header["retry_at_us"] = self.session.clock.now_us() + self._backoff_us(failures, error)
+        return Draft("effect_attempt_failed", self.key, header, failure.encode())
+
+    def _record_unknown(self, reason: str, failure: Failure) -> None:
+        header = {"effect_key": self.effect_key, "reason": reason}
+        self.session.record(self, Draft("effect_unknown", self.key, header, failure.encode()))
+
+    # Recovery.
+
+    async def _look_up(self) -> tuple[Draft, Any]:
+        try:
+            answer = await self._call(self.tool.lookup, self.tool.timeout.total_seconds())
+            if isinstance(answer, Happened):
+                found: Happened[Any] = answer
+                body = self.tool.result.encode(found.value, self._label())
+                header = {"effect_key": self.effect_key, "found": True}
+                return Draft("effect_completed", self.key, header, body), UNSET
+        except Exception as error:  # noqa: BLE001 - a lookup that fails cannot tell
+            answer = CannotTell(failure_of(error).sentence())
+        verdict = "not_happened" if isinstance(answer, NotHappened) else "cannot_tell"
+        reason = answer.reason if isinstance(answer, CannotTell) else ""
+        header = {"effect_key": self.effect_key, "verdict": verdict}
+        body = json.dumps({"reason": reason}).encode()
+        return Draft("effect_looked_up", self.key, header, body), UNSET
+
+    def _ask_person(self) -> None:
+        question = {
+            "question": f"Did {self.tool.name!r} happen? Its outcome is unknown and it is not "
+            "made again by itself.",
+            "effect_key": self.effect_key,
+            "tool": self.tool.name,
+            "arguments": json.loads(canonical(self.arguments, self._label())),
+        }
+        header = {
+            "task": self._task_id(),
+            "kind": "effect",
+            "role": "",
+            "due_at_us": None,
+        }
+        body = canonical(question, self._label())
+        self.session.record(self, Draft("task_opened", self.key, header, body))
+
+    def _task_id(self) -> str:
+        return derived_id("task", self.effect_key, self.log.unknowns)
+
+    def wants(self, mail: Mail) -> bool:
+        """A person's word about this effect."""
+        waiting = self.open and self.resolution is None and self.log.state == "unknown"
+        named = mail.name == self.effect_key or (self.log.asked and mail.name == self._task_id())
+        return waiting and mail.kind in ("resolution", "decision") and named
+
+    def take(self, mail: Mail) -> None:
+        """Record the person's word."""
+        self.resolution = mail
+        verdict, problem = self._read_resolution(mail)
+        by = mail.header.get("by", "")
+        header = {"effect_key": self.effect_key, "takes": mail.message_id, "by": by}
+        if problem:
+            body = json.dumps({"problem": problem}).encode()
+            draft = Draft("resolution_refused", self.key, header, body)
+        else:
+            draft = Draft("effect_resolved", self.key, header | {"verdict": verdict}, mail.body)
+        also = self._closing_task() if not problem else ()
+        guards = (TakesMail(mail.message_id),)
+        self.session.record(self, draft, guards=guards, also=also)
+
+    def _closing_task(self) -> tuple[Draft, ...]:
+        if not self.log.asked or (self.resolution and self.resolution.kind == "decision"):
+            return ()
+        return (Draft("task_withdrawn", self.key, {"task": self._task_id()}),)
+
+    def _read_resolution(self, mail: Mail) -> tuple[str, str]:
+        data = read_json(mail.body) or {}
+        verdict = str(data.get("verdict") or data.get("choice", ""))
+        if verdict not in ("happened", "not_happened", "given_up"):
+            return "", f"{verdict!r} is none of happened, not_happened, given_up"
+        if verdict == "happened":
+            try:
+                self._decode(json.dumps(data.get("result")).encode())
+            except InvalidInputError as error:
+                return "", f"{error.message} Give the result that the call would have returned."
+        return verdict, ""
+
+    def refused(self, refusal: Refused) -> None:
+        """The message was taken meanwhile."""
+        self.resolution = None
+        self.start()
+
+    def stop(self) -> None:
+        """The claim ends; the call, if one is under way, is unknown to the next one."""
+        super().stop()
+        if self.task is not None:
+            self.task.cancel()
+
+    # Words.
+
+    def waits_for(self) -> str:
+        """In words."""
+        if self.log.asked:
+            return f"a person: did effect {self.effect_key} of tool {self.tool.name!r} happen?"
+        if self.log.state == "unknown":
+            return f"the outcome of effect {self.effect_key} of tool {self.tool.name!r}"
+        return f"the next attempt of tool {self.tool.name!r}"
+
+    def unblocked_by(self) -> str:
+        """Who can end it."""
+        return f"interlock effects resolve {self.effect_key}" if self.log.asked else "time"
+
+    def _decode(self, body: bytes | None) -> Any:
+        return self.tool.result.decode(body or b"null", f"the recorded result of {self._label()}")
+
+    def _failed_error(self, failure: Failure) -> InterlockError:
+        return EffectFailedError(
+            f"{self._label()} was not made: {failure.sentence()}",
+            error_types=failure.types,
+            effect_key=self.effect_key,
+            tool=self.tool.name,
+        )
+
+    def _mismatch(self, recorded: str, now: str) -> ReplayMismatchError:
+        return ReplayMismatchError(
+            f"{self._label()}: the journal has it with {recorded}, and the code now has {now}.",
+            key=self.key,
+        )
+
+    def _label(self) -> str:
+        return f"effect {self.key!r} of tool {self.tool.name!r}"
+
+
+def _takes_key(function: Any) -> str:
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.annotation in (EffectKey, "EffectKey") or parameter.name == "key":
+            return parameter.name
+    return ""
+
+
+def _shown(arguments: bytes) -> str:
+    text = arguments.decode("utf-8", "replace")
+    return f"arguments {text if len(text) <= 200 else text[:200] + '…'}"

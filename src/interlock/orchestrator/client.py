@@ -1,0 +1,294 @@
+"""What may be asked of runs from anywhere: another process, the command line, the API.
+
+A client never writes to a run's stream. It creates streams (a new run) and sends mail, each in one
+transaction with a unique message id, whether or not an executor is up. Repeating a call with the
+same id changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from interlock.base.codec import canonical
+from interlock.base.identifier import new_id
+from interlock.clock import Clock
+from interlock.errors import (
+    ConflictError,
+    IdempotencyConflictError,
+    InterlockError,
+    InvalidInputError,
+    NotFoundError,
+    StorageError,
+)
+from interlock.journal.event import Draft
+from interlock.journal.guard import (
+    Append,
+    Commit,
+    Committed,
+    Guard,
+    NewMessage,
+    Refused,
+    RunIn,
+    TaskOpen,
+    UniqueKey,
+)
+from interlock.journal.journal import Journal
+from interlock.journal.rows import EffectRow, InboxRow, RunRow, RunState
+from interlock.orchestrator.agent import Agent
+from interlock.orchestrator.start import StartOptions, queued_draft
+
+__all__ = ["Client", "Started"]
+
+_UNFINISHED: tuple[RunState, ...] = ("queued", "running", "waiting", "parked")
+_VERDICTS = ("happened", "not_happened", "given_up")
+
+
+class Started(NamedTuple):
+    """A run that was started. `created` is False when an idempotency key found it."""
+
+    run: str
+    created: bool
+
+
+class Client:
+    """Starts runs and writes to them. Safe to use while an executor works on the same store."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        agents: Mapping[str, Agent],
+        code_version: str,
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.journal = journal
+        self._clock = clock
+        self._agents = agents
+        self._code_version = code_version
+        self._committed = committed
+
+    # Starting.
+
+    async def start(
+        self, agent: str, input: Any = None, options: StartOptions | None = None  # noqa: A002
+    ) -> Started:
+        """Start a run.
+
+        Raises `NotFoundError` for an unknown agent, `InvalidInputError` that names every wrong
+        field (no run exists then), and `IdempotencyConflictError` when the options' key was used
+        with another input. Safe to repeat with an idempotency key.
+        """
+        declared = self.agent(agent)
+        label = f"the input of agent {agent!r}"
+        value = declared.input.validate(input, label)
+        return await self.start_encoded(declared, declared.input.encode(value, label), options)
+
+    async def start_encoded(
+        self, agent: Agent, body: bytes, options: StartOptions | None = None
+    ) -> Started:
+        """As `start`, with an input that is validated and encoded already."""
+        given = options or StartOptions()
+        run = new_id("run", self._clock)
+        version = f"{self._code_version}:{agent.version}"
+        draft = queued_draft(agent.name, body, given, self._clock, code_version=version)
+        guards: tuple[Guard, ...] = ()
+        if given.idempotency_key is not None:
+            guards = (UniqueKey(given.start_scope(agent.name), given.idempotency_key),)
+        commit = Commit((Append(run, (draft,), after_seq=0),), guards)
+        result = await self.journal.commit(commit)
+        if isinstance(result, Refused):
+            return self._started_before(result, body, given)
+        self._committed()
+        return Started(run, True)
+
+    def _started_before(self, refused: Refused, body: bytes, options: StartOptions) -> Started:
+        if refused.reason != "key_taken":
+            raise _unexpected(refused)
+        first = self.journal.store.read(refused.holder, limit=1)[0]
+        same = first.erased or json.loads(first.body or b"null") == json.loads(body)
+        if not same:
+            raise IdempotencyConflictError(
+                f"idempotency key {options.idempotency_key!r} was used before with another input "
+                f"(run {refused.holder}). Use a new key for a new request.",
+                run=refused.holder,
+            )
+        return Started(refused.holder, False)
+
+    def agent(self, name: str) -> Agent:
+        """A declared agent. Raises `NotFoundError` that names those there are."""
+        found = self._agents.get(name)
+        if found is None:
+            known = ", ".join(sorted(self._agents)) or "none"
+            raise NotFoundError(f"no agent {name!r} is declared; there are: {known}.", agent=name)
+        return found
+
+    # Writing to runs.
+
+    async def signal(
+        self,
+        run: str,
+        name: str,
+        payload: Any = None,
+        *,
+        message_id: str | None = None,
+        by: str = "",
+    ) -> str:
+        """Send a signal and answer its message id.
+
+        It is delivered once, to the first wait for its name, now or later. With `message_id` a
+        repeat changes nothing. Raises `NotFoundError`, or `ConflictError` for a finished run.
+        """
+        if not name or len(name) > 200:
+            raise InvalidInputError("a signal's name has 1 to 200 characters.")
+        body = canonical(payload, f"signal {name!r}")
+        return await self._send(run, "signal", name, body, message_id, by)
+
+    async def cancel(
+        self, run: str, *, reason: str = "cancelled", message_id: str | None = None, by: str = ""
+    ) -> str:
+        """Ask for a run's cancellation: its `finally` blocks run, its children are cancelled.
+
+        Raises `NotFoundError`, or `ConflictError` for a finished run.
+        """
+        return await self._send(run, "cancel", reason, None, message_id, by)
+
+    async def retry(self, run: str, *, message_id: str | None = None, by: str = "") -> str:
+        """Let a parked run continue; completed operations are kept.
+
+        Raises `NotFoundError`, or `ConflictError` when the run is not parked.
+        """
+        return await self._send(run, "retry", "", None, message_id, by, states=("parked",))
+
+    async def decide(
+        self,
+        task: str,
+        choice: str,
+        *,
+        note: str = "",
+        value: Any = None,
+        by: str = "",
+    ) -> None:
+        """Answer an inbox task. It is decided when this returns; nobody can decide it again.
+
+        Raises `NotFoundError`, `InvalidInputError` for a choice that is not offered, and
+        `ConflictError` when it is not open any more (the message says who decided).
+        """
+        row = self.inbox_task(task)
+        question = self.question(row)
+        choices = list(question.get("choices") or [])
+        if row.kind == "effect":
+            choices = list(_VERDICTS)
+        if choices and choice not in choices:
+            offered = ", ".join(repr(c) for c in choices)
+            raise InvalidInputError(f"inbox task {task}: {choice!r} is not offered; there is {offered}.")
+        answer = {"choice": choice, "note": note, "value": value}
+        if row.kind == "effect":
+            answer |= {"verdict": choice, "result": value}
+        header = {"run": row.run, "kind": "decision", "name": task, "by": by, "task": task}
+        body = canonical(answer, f"the decision of inbox task {task}")
+        draft = Draft("mail_sent", f"decision:{task}", header, body)
+        commit = Commit((Append(f"mail/{row.run}", (draft,)),), (TaskOpen(task),))
+        result = await self.journal.commit(commit)
+        if isinstance(result, Refused):
+            raise ConflictError(
+                f"inbox task {task} is not open any more: {result.detail or result.reason}.",
+                task=task,
+            )
+        self._committed()
+
+    async def resolve(
+        self,
+        effect_key: str,
+        verdict: str,
+        *,
+        result: Any = None,
+        message_id: str | None = None,
+        by: str = "",
+    ) -> str:
+        """Say what became of an effect whose outcome is unknown.
+
+        `verdict`: `happened` (with the `result` that the call would have returned), `not_happened`
+        (it is made then), or `given_up`. Raises `NotFoundError`, or `ConflictError` when the effect
+        is not unknown.
+        """
+        if verdict not in _VERDICTS:
+            raise InvalidInputError(f"verdict {verdict!r}: allowed are {', '.join(_VERDICTS)}.")
+        row = self.effect(effect_key)
+        if row.state in ("completed", "failed"):
+            raise ConflictError(
+                f"effect {effect_key} is {row.state}: there is nothing to resolve.",
+                effect_key=effect_key,
+            )
+        body = canonical({"verdict": verdict, "result": result}, f"the result of {effect_key}")
+        return await self._send(row.run, "resolution", effect_key, body, message_id, by)
+
+    async def _send(
+        self,
+        run: str,
+        kind: str,
+        name: str,
+        body: bytes | None,
+        message_id: str | None,
+        by: str,
+        states: tuple[RunState, ...] = _UNFINISHED,
+    ) -> str:
+        message = message_id or new_id("msg", self._clock)
+        header = {"run": run, "kind": kind, "name": name, "by": by}
+        # Scoped by run, so that two callers who choose the same id do not shadow each other.
+        draft = Draft("mail_sent", f"{run}:{message}", header, body)
+        guards = (NewMessage(f"{run}:{message}"), RunIn(run, states))
+        result = await self.journal.commit(Commit((Append(f"mail/{run}", (draft,)),), guards))
+        if isinstance(result, Committed):
+            self._committed()
+        elif result.reason != "message_exists":
+            raise self._cannot_send(run, kind, states)
+        return message
+
+    def _cannot_send(self, run: str, kind: str, states: tuple[RunState, ...]) -> InterlockError:
+        row = self.journal.store.run(run)
+        if row is None:
+            return NotFoundError(f"no run {run!r} in this store.", run=run)
+        return ConflictError(
+            f"run {run} is {row.state}: {kind} needs a run that is {' or '.join(states)}.", run=run
+        )
+
+    # Reading.
+
+    def run(self, run: str) -> RunRow:
+        """A run. Raises `NotFoundError`."""
+        row = self.journal.store.run(run)
+        if row is None:
+            raise NotFoundError(f"no run {run!r} in this store.", run=run)
+        return row
+
+    def result(self, row: RunRow) -> Any:
+        """A finished run's recorded result or failure as plain JSON, or None."""
+        if row.result_position is None:
+            return None
+        entry = self.journal.store.entry(row.result_position)
+        return json.loads(entry.body) if entry is not None and entry.body else None
+
+    def inbox_task(self, task: str) -> InboxRow:
+        """An inbox task. Raises `NotFoundError`."""
+        row = self.journal.store.inbox_task(task)
+        if row is None:
+            raise NotFoundError(f"no inbox task {task!r} in this store.", task=task)
+        return row
+
+    def question(self, row: InboxRow) -> dict[str, Any]:
+        """What an inbox task asks: `question`, `choices`, `details`."""
+        entry = self.journal.store.entry(row.position)
+        return json.loads(entry.body) if entry is not None and entry.body else {}
+
+    def effect(self, effect_key: str) -> EffectRow:
+        """An effect. Raises `NotFoundError`."""
+        row = self.journal.store.effect(effect_key)
+        if row is None:
+            raise NotFoundError(f"no effect {effect_key!r} in this store.", effect_key=effect_key)
+        return row
+
+
+def _unexpected(refused: Refused) -> StorageError:
+    return StorageError(f"the journal refused a commit: {refused.reason} ({refused.detail}).")

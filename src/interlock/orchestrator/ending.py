@@ -1,0 +1,134 @@
+"""How a run ends: its last event, and what that tells others in the same transaction.
+
+The end of a child and the message to its parent, and the end of a parent and the cancelling of its
+children, are one commit each: a crash between the two does not exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from interlock.base.failure import Failure, failure_of
+from interlock.errors import InterlockError
+from interlock.journal.event import Draft
+from interlock.journal.guard import Append
+from interlock.journal.rows import RunRow
+
+if TYPE_CHECKING:
+    from interlock.orchestrator.session import Session
+
+__all__ = [
+    "Ending",
+    "RunContinuation",
+    "cancel_message",
+    "child_message",
+    "end_of_run",
+    "waiting_for_children",
+]
+
+
+class RunContinuation(BaseException):  # noqa: N818 - no error: `run.continue_as_new` unwinds with it
+    """Ends this generation of the run; the next begins with `body` as its input."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__("the run continues as new")
+        self.body = body
+
+
+class Ending(NamedTuple):
+    """The events that end a run, and those for other streams."""
+
+    drafts: tuple[Draft, ...]
+    appends: tuple[Append, ...]
+
+
+def end_of_run(session: Session, root: asyncio.Task[Any]) -> Ending | None:
+    """The run's last events, or None when it first waits for children (close policy `wait`).
+
+    Raises `InterlockError` when the run cannot end and an operator is needed.
+    """
+    last = _last_event(session, root)
+    children = session.services.journal.store.open_children(session.run_id) if session.children else []
+    if last.kind != "run_continued" and any(c.close_policy == "wait" for c in children):
+        return None
+    appends = tuple(
+        cancel_message(child.id, message_id=f"close:{child.id}", by=session.run_id, reason="parent ended")
+        for child in children
+        if child.close_policy == "cancel"
+    )
+    if last.kind == "run_continued":
+        state = session.state_body()
+        carried = (Draft("state_changed", "", {}, state),) if state is not None else ()
+        session.recorded_state = state
+        return Ending((last, *carried), appends)
+    if session.row.parent:
+        appends = (*appends, child_message(session.row, last))
+    return Ending((last,), appends)
+
+
+def _last_event(session: Session, root: asyncio.Task[Any]) -> Draft:
+    error = asyncio.CancelledError() if root.cancelled() else root.exception()
+    if error is None:
+        return _completed(session, root.result())
+    if isinstance(error, RunContinuation):
+        header = {"generation": session.generation + 1, "seed": session.seed}
+        return Draft("run_continued", "", header, error.body)
+    if isinstance(error, asyncio.CancelledError):
+        header = {"reason": session.cancel_reason or "cancelled", "outcome": session.outcome}
+        return Draft("run_cancelled", "", header)
+    return _failed(session, error)
+
+
+def _completed(session: Session, result: Any) -> Draft:
+    try:
+        body = session.agent.output.encode(result, f"the result of agent {session.agent_name!r}")
+    except InterlockError as error:
+        failure = Failure((type(error).__name__,), error.message)
+        header = {"reason": "invalid_output", "outcome": session.outcome}
+        kept = {**json.loads(failure.encode()), "value": repr(result)[:10_000]}
+        return Draft("run_failed", "", header, json.dumps(kept).encode())
+    return Draft("run_completed", "", {"outcome": session.outcome}, body)
+
+
+def _failed(session: Session, error: BaseException) -> Draft:
+    failure = failure_of(error)
+    reason = error.code if isinstance(error, InterlockError) else failure.name()
+    header = {"reason": reason, "outcome": session.outcome}
+    return Draft("run_failed", "", header, failure.encode())
+
+
+def child_message(row: RunRow, last: Draft) -> Append:
+    """A child's message to its parent: how it ended, and its result or failure."""
+    state = last.kind.removeprefix("run_")
+    body: dict[str, Any] = {"state": state, "outcome": last.header.get("outcome", "")}
+    if state == "completed":
+        body["result"] = json.loads(last.body or b"null")
+    elif last.body is not None:
+        body |= {k: v for k, v in json.loads(last.body).items() if k in ("types", "message")}
+    else:
+        body["message"] = str(last.header.get("reason", ""))
+    header = {"run": row.parent, "kind": "child", "name": row.id, "by": row.id}
+    draft = Draft("mail_sent", f"child:{row.id}", header, json.dumps(body).encode())
+    return Append(f"mail/{row.parent}", (draft,))
+
+
+def cancel_message(run: str, *, message_id: str, by: str, reason: str) -> Append:
+    """A request to cancel a run."""
+    header = {"run": run, "kind": "cancel", "name": reason, "by": by}
+    return Append(f"mail/{run}", (Draft("mail_sent", message_id, header),))
+
+
+def waiting_for_children(session: Session) -> Draft:
+    """The suspension of a run whose code has ended and whose children have not."""
+    wait = {
+        "key": "",
+        "kind": "child",
+        "what": "its child runs to finish (close policy wait)",
+        "since_us": session.now_us,
+        "due_at_us": None,
+        "who": "its child runs",
+    }
+    header = {"wake_at_us": None, "mail_position": session.mail_position, "waits": [wait]}
+    return Draft("run_suspended", "", header)

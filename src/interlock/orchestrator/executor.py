@@ -1,0 +1,338 @@
+"""The executor: claims runs, gives them their sessions, and wakes what waits.
+
+One executor owns a store at a time. It admits runs as far as its concurrency allows: first those
+that had begun before a crash, then those that wake up, then the queue by priority and fair share.
+A run that waits is a row in the database and costs nothing here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, Protocol
+
+from interlock.base.failure import Failure
+from interlock.clock import Clock, Threads
+from interlock.errors import NotFoundError, StorageError
+from interlock.journal.event import Draft, Entry
+from interlock.journal.guard import Append, Commit, Committed, Result, RunIn
+from interlock.journal.journal import Journal
+from interlock.journal.rows import RunRow
+from interlock.orchestrator.admission import Admission
+from interlock.orchestrator.agent import Agent
+from interlock.orchestrator.ending import child_message
+from interlock.orchestrator.run import agent_body
+from interlock.orchestrator.session import Session
+
+__all__ = ["Executor", "ExecutorOptions", "Lease"]
+
+_log = logging.getLogger("interlock")
+_MAX_CLAIMS_WITHOUT_PROGRESS: Final = 5
+_US: Final = timedelta(microseconds=1)
+
+
+class Lease(Protocol):
+    """The right to execute the runs of a store."""
+
+    def remaining_seconds(self) -> float:
+        """How long this process may still act; 0 when it has lost the right."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorOptions:
+    """How an executor works.
+
+    `concurrency`: how many runs may execute at once; waiting ones do not count. `residency`: a run
+    whose next moment is closer than this stays in memory. `poll`: how often to look for what other
+    processes wrote. `worker`: this executor's name in the journal.
+    """
+
+    concurrency: int = 200
+    residency: timedelta = timedelta(seconds=1)
+    poll: timedelta = timedelta(milliseconds=10)
+    worker: str = "local"
+
+
+class Executor:
+    """Executes runs. Everything happens on one event loop, that of `run`."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        clock: Clock,
+        threads: Threads,
+        lease: Lease,
+        agents: Mapping[str, Agent],
+        options: ExecutorOptions,
+        code_version: str,
+    ) -> None:
+        self.journal = journal
+        self.clock = clock
+        self.threads = threads
+        self.worker = options.worker
+        self.residency_us = options.residency // _US
+        self.failure: StorageError | None = None
+        self._lease = lease
+        self._agents = agents
+        self._options = options
+        self._code_version = code_version
+        self._sessions: dict[str, Session] = {}
+        self._claiming: set[str] = set()
+        self._admission = Admission(journal.store, agents, options.concurrency)
+        self._draining = False
+        self._nudged: asyncio.Event
+        self._empty: asyncio.Event
+        self._ending: dict[str, list[asyncio.Future[RunRow]]] = {}
+        self._mail_position = 0
+        self._changes = 0
+
+    # Life.
+
+    async def run(self) -> None:
+        """Execute runs until `drain` is called. Raises the `StorageError` that stops it."""
+        self.loop = asyncio.get_running_loop()
+        self._nudged = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._changes = self.journal.store.changes()
+        self._admission.recover()
+        self._nudged.set()
+        while not (self._draining or self.failure):
+            await self._wait_for_work()
+            self._look_around()
+        await self._until_empty()
+        if self.failure:
+            raise self.failure
+
+    def drain(self) -> None:
+        """Take no more runs, let operations in flight end, then let `run` return. Repeatable."""
+        self._draining = True
+        for session in list(self._sessions.values()):
+            session.drain()
+        self.nudge()
+
+    def stop(self) -> None:
+        """Forget all runs at once; the next start recovers them. Repeatable."""
+        self._draining = True
+        for session in list(self._sessions.values()):
+            session.close()
+        self._sessions.clear()
+        self._claiming.clear()
+        self.nudge()
+
+    async def _until_empty(self) -> None:
+        while self._sessions or self._claiming:
+            self._empty.clear()
+            await self._empty.wait()
+
+    async def _wait_for_work(self) -> None:
+        seconds = self._options.poll.total_seconds()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._nudged.wait()
+        except TimeoutError:
+            pass
+        self._nudged.clear()
+
+    def nudge(self) -> None:
+        """Something was committed that an executor should look at."""
+        if hasattr(self, "_nudged"):
+            self._nudged.set()
+            self._empty.set()
+
+    def _look_around(self) -> None:
+        try:
+            changes = self.journal.store.changes()
+            if changes != self._changes:
+                self._changes = changes
+                self._admission.changed()
+                self._route_mail()
+            self._admit()
+        except StorageError as error:
+            self.failed(error)
+
+    def committed(self) -> None:
+        """This process has queued a run or sent mail: look at once."""
+        self._admission.changed()
+        self._route_mail()
+        self.nudge()
+
+    def _route_mail(self) -> None:
+        for mail in self.journal.store.mail_since(self._mail_position):
+            self._mail_position = max(self._mail_position, mail.position)
+            session = self._sessions.get(mail.run)
+            if session is not None:
+                session.receive(mail)
+
+    # Admission and claims.
+
+    def start_now(self, run: str, agent: Agent, tenant: str, commit: Commit) -> bool:
+        """Queue and claim a new run in one commit, where nobody else waits for a place.
+
+        `commit` is the run's `run_queued`. Answers False, having done nothing, when the run has to
+        be queued like others. A refusal of the commit is logged nowhere: use it only for commits
+        without guards that can be refused.
+        """
+        if self._draining or self.failure or not hasattr(self, "loop"):
+            return False
+        if not self._admission.idle() or not self._admission.has_room(agent):
+            return False
+        self._claiming.add(run)
+        self._admission.began(run, agent.name, tenant)
+        return True
+
+    def _admit(self) -> None:
+        if self._draining or self.failure:
+            return
+        for row in self._admission.next(self.clock.now_us()):
+            self._claim(row)
+
+    def _claim(self, row: RunRow) -> None:
+        head = self.journal.store.head(row.id)
+        assert head is not None
+        self._claiming.add(row.id)
+        self._admission.began(row.id, row.agent, row.tenant)
+        count = row.claims + 1 if head.seq == row.claim_seq else 1
+        claim = Draft("run_claimed", "", {"worker": self.worker, "claim": count})
+        drafts, appends = self._instead_of_executing(row, count)
+        own = Append(row.id, (claim, *drafts), head.epoch, raise_epoch=True, after_seq=head.seq)
+        guard = RunIn(row.id, ("queued", "running", "waiting", "parked"))
+        done = partial(self._claimed, row, head.epoch + 1, bool(drafts))
+        self.journal.submit(Commit((own, *appends), (guard,)), done)
+
+    def _instead_of_executing(
+        self, row: RunRow, count: int
+    ) -> tuple[tuple[Draft, ...], tuple[Append, ...]]:
+        """The events that end a claim at once, where the code must not run."""
+        if count > _MAX_CLAIMS_WITHOUT_PROGRESS:
+            text = (
+                f"run {row.id} was claimed {count - 1} times without getting any further: it "
+                "probably kills its process. Look at its last event, deploy a fix, then "
+                f"`interlock retry {row.id}`."
+            )
+            body = Failure(("PoisonRun",), text).encode()
+            return (Draft("run_parked", "", {"reason": "poison"}, body),), ()
+        if row.agent not in self._agents:
+            text = f"no agent {row.agent!r} is declared here. Deploy it, then retry the run."
+            body = Failure(("NotFoundError",), text).encode()
+            return (Draft("run_parked", "", {"reason": "unknown_agent"}, body),), ()
+        never_began = row.claim_seq == 0 and row.state == "queued"
+        if row.state == "parked" or never_began:
+            return self._cancel_or_retry(row)
+        return (), ()
+
+    def _cancel_or_retry(self, row: RunRow) -> tuple[tuple[Draft, ...], tuple[Append, ...]]:
+        for mail in self.journal.store.mail(row.id):
+            header = {"by": mail.header.get("by", ""), "takes": mail.message_id}
+            if mail.kind == "cancel":
+                return self._cancelled(row, header | {"reason": mail.name or "cancelled"})
+            if mail.kind == "retry" and row.state == "parked":
+                return (Draft("run_retried", "", header),), ()
+        overdue = row.deadline_at_us is not None and row.deadline_at_us <= self.clock.now_us()
+        if overdue and row.state == "queued":
+            return self._cancelled(row, {"reason": "deadline"})
+        return (), ()
+
+    def _cancelled(
+        self, row: RunRow, header: dict[str, Any]
+    ) -> tuple[tuple[Draft, ...], tuple[Append, ...]]:
+        last = Draft("run_cancelled", "", header)
+        return (last,), (child_message(row, last),) if row.parent else ()
+
+    def _claimed(self, row: RunRow, epoch: int, over: bool, result: Result | StorageError) -> None:
+        self._claiming.discard(row.id)
+        if isinstance(result, StorageError):
+            self.failed(result)
+        elif not isinstance(result, Committed) or over or self._draining:
+            self._left(row.id)
+            self.committed()
+            self._tell(row.id)
+        else:
+            self._open(row.id, epoch)
+
+    def _open(self, run: str, epoch: int) -> None:
+        store = self.journal.store
+        row = store.run(run)
+        assert row is not None
+        entries = store.read(run, row.generation_seq - 1)
+        self._begin(row, epoch, entries)
+
+    def _begin(self, row: RunRow, epoch: int, entries: list[Entry]) -> None:
+        agent = self._agents[row.agent]
+        mail = self.journal.store.mail(row.id)
+        begin_body = partial(self._body, entries[0].body)
+        session = Session(self, row, agent, epoch, entries, mail, begin_body)
+        self._sessions[row.id] = session
+        session.begin()
+
+    def _body(self, body: bytes | None, session: Session) -> Any:
+        return agent_body(session, self._version_of, body)
+
+    def _version_of(self, agent: str) -> str:
+        return f"{self._code_version}:{self._agents[agent].version}"
+
+    # What sessions need (see `session.Services`).
+
+    def may_act_seconds(self) -> float:
+        """How long this process may still make effects."""
+        return self._lease.remaining_seconds()
+
+    def agent(self, name: str) -> Agent:
+        """A declared agent. Raises `NotFoundError`."""
+        found = self._agents.get(name)
+        if found is None:
+            known = ", ".join(sorted(self._agents)) or "none"
+            raise NotFoundError(f"no agent {name!r} is declared; there are: {known}.", agent=name)
+        return found
+
+    def ended(self, session: Session) -> None:
+        """A session is over."""
+        self._sessions.pop(session.run_id, None)
+        self._left(session.run_id)
+        ending = session.ending
+        if ending is not None and (ending.appends or ending.drafts[0].kind == "run_continued"):
+            self.committed()
+        self._tell(session.run_id)
+
+    def failed(self, error: StorageError) -> None:
+        """The journal cannot go on: nothing more is done."""
+        if self.failure is None:
+            self.failure = error
+            _log.critical("the executor stops: %s", error.message)
+            self.stop()
+            for waiting in self._ending.values():
+                for future in waiting:
+                    if not future.done():
+                        future.set_exception(error)
+            self._ending.clear()
+
+    def _left(self, run: str) -> None:
+        self._admission.ended(run)
+        self.nudge()
+
+    # Waiting for results.
+
+    def when_ended(self, run: str) -> asyncio.Future[RunRow]:
+        """A future of the run's row when it is finished or parked."""
+        future: asyncio.Future[RunRow] = self.loop.create_future()
+        self._ending.setdefault(run, []).append(future)
+        row = self.journal.store.run(run)
+        if row is not None and row.state in ("completed", "failed", "cancelled", "parked"):
+            self._tell(run)
+        return future
+
+    def _tell(self, run: str) -> None:
+        waiting = self._ending.get(run)
+        if not waiting:
+            return
+        row = self.journal.store.run(run)
+        if row is None or row.state not in ("completed", "failed", "cancelled", "parked"):
+            return
+        for future in self._ending.pop(run):
+            if not future.done():
+                future.set_result(row)

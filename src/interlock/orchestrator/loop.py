@@ -1,0 +1,305 @@
+"""A run's own event loop: asyncio code made deterministic.
+
+A run's code executes on a loop that knows nothing of the outside: its only input is the recorded
+outcome of durable operations, delivered one at a time. Between two deliveries it is pumped until it
+rests. Timers become durable operations; sockets, processes, signals and threads do not exist here
+and are refused with an error that names the line.
+
+Tasks get paths: each is numbered within its parent in the order of creation, so that an operation's
+key (`/1/reply#2`) is the same whenever the same code sees the same outcomes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import os
+import sys
+import sysconfig
+from asyncio import events
+from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, Final, NoReturn, Protocol
+
+from interlock.errors import ForbiddenInRunError
+
+__all__ = ["LoopHost", "RunLoop", "TaskNode", "user_line"]
+
+_MAX_TICKS: Final = 100_000
+_MAX_TICKS_WHILE_CANCELLING: Final = 16
+_FORBIDDEN: Final = (
+    "run_in_executor run_forever run_until_complete getaddrinfo getnameinfo create_connection "
+    "create_server create_unix_connection create_unix_server create_datagram_endpoint sendfile "
+    "start_tls connect_accepted_socket connect_read_pipe connect_write_pipe subprocess_shell "
+    "subprocess_exec add_reader remove_reader add_writer remove_writer sock_recv sock_recv_into "
+    "sock_recvfrom sock_recvfrom_into sock_sendall sock_sendto sock_connect sock_accept "
+    "sock_sendfile add_signal_handler remove_signal_handler set_default_executor "
+    "shutdown_default_executor"
+).split()
+_OWN_FOLDER: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_LIBRARY_FOLDERS: Final = tuple(
+    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+
+
+class TaskNode:
+    """Where a task stands in its run: its path, and counters for what it makes."""
+
+    __slots__ = ("_counters", "_tasks", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._tasks = 0
+        self._counters: dict[str, int] = {}
+
+    def child(self) -> TaskNode:
+        """The node of the next task that this one creates."""
+        self._tasks += 1
+        return TaskNode(f"{self.path}/{self._tasks}")
+
+    def key(self, name: str) -> str:
+        """The key of this task's next operation called `name`."""
+        count = self._counters.get(name, 0) + 1
+        self._counters[name] = count
+        return f"{self.path}/{name}#{count}"
+
+
+_NODE: ContextVar[TaskNode] = ContextVar("interlock_task_node")
+
+
+class LoopHost(Protocol):
+    """What a run's loop asks of the session that owns it."""
+
+    def timer(self, due_seconds: float, fire: Callable[[], None]) -> Callable[[], None]:
+        """Begin a durable timer; answers the function that cancels it."""
+        ...
+
+    def cancelling(self) -> bool:
+        """Whether a cancellation was asked for that is not yet on disk."""
+        ...
+
+    def broken(self, message: str, error: BaseException | None) -> None:
+        """A callback of the run's code raised, or the code does not come to rest."""
+        ...
+
+
+class _Timer(asyncio.TimerHandle):
+    """A timer of the run's code (`asyncio.sleep`, `asyncio.timeout`) as a durable operation."""
+
+    cancel_durable: Callable[[], None] | None = None
+
+    def cancel(self) -> None:
+        if not self.cancelled() and self.cancel_durable is not None:
+            self.cancel_durable()
+        super().cancel()
+
+
+class RunLoop(asyncio.AbstractEventLoop):
+    """The loop of one claim of one run. Used from the host loop's thread only."""
+
+    def __init__(self, host: LoopHost) -> None:
+        self._host = host
+        self._ready: collections.deque[events.Handle] = collections.deque()
+        self._seconds = 0.0
+        self._nodes: dict[asyncio.Task[Any], TaskNode] = {}
+        self._closed = False
+        self._root = TaskNode("")
+
+    def begin(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> asyncio.Task[Any]:
+        """Create the run's first task. It runs at the next `pump`."""
+        context.run(_NODE.set, self._root)
+        return self._spawn(coroutine, context, self._root, "run")
+
+    def pump(self) -> None:
+        """Run the code until it rests: until it can only go on when something is delivered."""
+        outer = events._get_running_loop()
+        events._set_running_loop(self)
+        try:
+            self._turn_until_rest()
+        finally:
+            events._set_running_loop(outer)
+
+    def _turn_until_rest(self) -> None:
+        ticks = 0
+        ready = self._ready
+        while ready:
+            ticks += 1
+            # anyio asks for a cancellation again at every turn until it is delivered, and it is
+            # delivered only when it is on disk. The bound is a count, so a replay turns as often.
+            if ticks > _MAX_TICKS_WHILE_CANCELLING and self._host.cancelling():
+                return
+            if ticks > _MAX_TICKS:
+                ready.clear()
+                self._host.broken(
+                    f"the run's code did not come to rest in {_MAX_TICKS:,} turns of its loop: it "
+                    "polls for something. Wait for a durable operation instead.",
+                    None,
+                )
+                return
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if not handle._cancelled:  # type: ignore[attr-defined]
+                    handle._run()  # type: ignore[attr-defined]
+
+    def set_time(self, at_us: int) -> None:
+        """The time that the run's code sees: that of the last outcome it was given."""
+        self._seconds = at_us / 1e6
+
+    def node(self) -> TaskNode:
+        """The place of the running code: its task's, or in a callback that of its creator."""
+        task = asyncio.current_task(self)
+        return self._nodes[task] if task is not None else _NODE.get(self._root)
+
+    def tear_down(self) -> None:
+        """Forget the run's code. Its `finally` blocks run; durable operations do nothing there."""
+        self._closed = True
+        self._ready.clear()
+        outer = events._get_running_loop()
+        events._set_running_loop(self)
+        try:
+            for task in list(self._nodes):
+                _discard(task)
+        finally:
+            events._set_running_loop(outer)
+        self._ready.clear()
+        self._nodes.clear()
+
+    # What asyncio asks of a loop.
+
+    def time(self) -> float:
+        """The run's time in seconds since 1970."""
+        return self._seconds
+
+    def call_soon(
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> events.Handle:
+        """Run a callback in this pump."""
+        handle = events.Handle(callback, args, self, context)
+        if not self._closed:
+            self._ready.append(handle)
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> events.Handle:
+        """As `call_soon`; refused from outside the run's code, where it would not be replayed."""
+        if events._get_running_loop() is not self:
+            _refuse("call_soon_threadsafe (a thread that calls back)")
+        return self.call_soon(callback, *args, context=context)
+
+    def call_later(
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """A durable timer."""
+        return self.call_at(self._seconds + delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """A durable timer: it fires at `when` of the run's time, also after a restart."""
+        timer = _Timer(when, callback, args, self, context or copy_context())
+        timer.cancel_durable = self._host.timer(when, lambda: self._ready.append(timer))
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Asked for by asyncio when a timer is cancelled; the timer did what is needed."""
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """A future of the run's code."""
+        return asyncio.Future(loop=self)
+
+    def create_task(
+        self,
+        coro: Any,
+        *,
+        name: object = None,
+        context: Context | None = None,
+        **_options: Any,
+    ) -> asyncio.Task[Any]:
+        """A task with its place: numbered within the task that creates it."""
+        child = self.node().child()
+        own = context if context is not None else copy_context()
+        own.run(_NODE.set, child)
+        return self._spawn(coro, own, child, child.path if name is None else str(name))
+
+    def _spawn(
+        self, coro: Coroutine[Any, Any, Any], context: Context, node: TaskNode, name: str
+    ) -> asyncio.Task[Any]:
+        task = asyncio.Task(coro, loop=self, name=name, context=context)
+        self._nodes[task] = node
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._nodes.pop(task, None)
+
+    def get_task_factory(self) -> None:
+        """None: tasks are made by this loop itself (anyio asks)."""
+        return
+
+    def get_debug(self) -> bool:
+        """False."""
+        return False
+
+    def is_running(self) -> bool:
+        """True: it is only ever seen by running code."""
+        return not self._closed
+
+    def is_closed(self) -> bool:
+        """Whether the run was torn down."""
+        return self._closed
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """As `call_exception_handler`."""
+        self.call_exception_handler(context)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """A callback raised, or a task's exception was never looked at."""
+        self._host.broken(str(context.get("message", "")), context.get("exception"))
+
+    async def shutdown_asyncgens(self) -> None:
+        """Nothing to do: what is left is closed at the tear-down."""
+
+
+def _discard(task: asyncio.Task[Any]) -> None:
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    coroutine = task.get_coro()
+    try:
+        if coroutine is not None:
+            coroutine.close()  # type: ignore[union-attr]
+    except BaseException:  # noqa: BLE001, S110 - the code is being forgotten, with what it says
+        pass
+
+
+def user_line() -> str:
+    """`file:line` of the innermost frame that is neither Interlock's nor a library's."""
+    frame = sys._getframe(1)
+    fallback = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    while frame is not None:
+        path = os.path.abspath(frame.f_code.co_filename)
+        if not path.startswith((_OWN_FOLDER, *_LIBRARY_FOLDERS)) and not path.endswith(">"):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return fallback
+
+
+def _refuse(what: str) -> NoReturn:
+    raise ForbiddenInRunError(
+        f"{user_line()}: a run's code called {what}. A run's code has no sockets, threads, "
+        "processes or signals of its own, because they cannot be replayed. Put this work into "
+        "`await run.step(function, …)` or into a tool.",
+        operation=what,
+    )
+
+
+def _forbid(name: str) -> Callable[..., NoReturn]:
+    def refused(self: RunLoop, *args: Any, **kwargs: Any) -> NoReturn:
+        _refuse(f"asyncio's loop.{name}")
+
+    refused.__name__ = name
+    refused.__doc__ = "Refused with the line of the caller."
+    return refused
+
+
+for _name in _FORBIDDEN:
+    setattr(RunLoop, _name, _forbid(_name))

@@ -1,0 +1,450 @@
+"""`Run`: what an agent's function is given, and all that it may do durably.
+
+Every operation is recorded once. After a crash, a restart or a long wait the function is executed
+again from its first line and each operation answers what it answered before, so the function goes
+on where it stopped. Between two operations the code must only compute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import inspect
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from interlock.base.codec import canonical, codec_for, return_type
+from interlock.base.identifier import derived_id
+from interlock.errors import ForbiddenInRunError, InvalidInputError, StepFailedError
+from interlock.orchestrator.calls import EffectOperation
+from interlock.orchestrator.ending import RunContinuation
+from interlock.orchestrator.loop import user_line
+from interlock.orchestrator.operation import Operation
+from interlock.orchestrator.retry import NO_RETRY, Retry
+from interlock.orchestrator.session import Session
+from interlock.orchestrator.start import ClosePolicy, StartOptions, queued_draft
+from interlock.orchestrator.steps import StepOperation, StepPlan, bound
+from interlock.orchestrator.waits import (
+    ChildOperation,
+    Decision,
+    SignalOperation,
+    StartOperation,
+    TaskOperation,
+    TimerOperation,
+)
+from interlock.tools.effects import EffectKey
+from interlock.tools.tool import Tool
+
+__all__ = ["Child", "Escalation", "Run", "Value", "agent_body"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_NOTHING: Any = object()
+
+
+@dataclass(frozen=True)
+class Value(Generic[T]):
+    """A fallback that is a value: the step's result when it fails for good."""
+
+    value: T
+
+
+@dataclass(frozen=True, kw_only=True)
+class Escalation:
+    """A fallback that is a person: their answer's `value` is the step's result."""
+
+    to: str = ""
+    question: str = ""
+    deadline: timedelta | None = None
+
+
+class Child(Generic[T]):
+    """A child run that was started. Its result may be awaited more than once."""
+
+    def __init__(self, run: Run, run_id: str, agent: str, kind: Any) -> None:
+        self.id = run_id
+        self.agent = agent
+        self._run = run
+        self._kind = kind
+
+    async def result(self) -> T:
+        """The child's result. Raises `ChildFailedError` when it failed or was cancelled."""
+        return cast("T", await self._run._child_result(self.id, self.agent, self._kind))
+
+
+class Run:
+    """One run, seen from its agent's code."""
+
+    def __init__(self, session: Session, code_version: Callable[[str], str]) -> None:
+        self._session = session
+        self._code_version = code_version
+        model = session.agent.state
+        if model is not None:
+            recorded = session.recorded_state if session.generation > 1 else None
+            self._state = model() if recorded is None else model.model_validate_json(recorded)
+            session.state_body = lambda: self._state.model_dump_json().encode()
+
+    @property
+    def id(self) -> str:
+        """This run's id."""
+        return self._session.run_id
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that this run belongs to."""
+        return self._session.row.tenant
+
+    @property
+    def state(self) -> Any:
+        """The agent's state object (`@app.agent(state=Model)`).
+
+        The code changes it freely. It is stored whenever the run rests, for people to read, and on
+        replay it has at each point of the code the value it had there. Raises `AttributeError` when
+        the agent declares none.
+        """
+        return self._state
+
+    # Work.
+
+    @overload
+    async def step(
+        self,
+        function: Callable[..., Awaitable[T]],
+        *arguments: Any,
+        name: str | None = None,
+        retry: Retry = NO_RETRY,
+        timeout: timedelta | None = None,
+        total_timeout: timedelta | None = None,
+        fallback: Callable[..., Any] | Value[Any] | Escalation | None = None,
+    ) -> T: ...
+
+    @overload
+    async def step(
+        self,
+        function: Callable[..., T],
+        *arguments: Any,
+        name: str | None = None,
+        retry: Retry = NO_RETRY,
+        timeout: timedelta | None = None,
+        total_timeout: timedelta | None = None,
+        fallback: Callable[..., Any] | Value[Any] | Escalation | None = None,
+    ) -> T: ...
+
+    async def step(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        name: str | None = None,
+        retry: Retry = NO_RETRY,
+        timeout: timedelta | None = None,
+        total_timeout: timedelta | None = None,
+        fallback: Callable[..., Any] | Value[Any] | Escalation | None = None,
+    ) -> Any:
+        """Run a function of the outside world and record its result once.
+
+        An async function runs on the host's loop, any other in a thread. The result is recorded
+        by its declared return type and handed over as read back. A crash during a step repeats it:
+        what must not happen twice belongs into a tool (`call`).
+
+        `timeout` bounds one attempt and `total_timeout` all of them with their pauses. `fallback`
+        is what takes over when the step fails for good: a function with the same arguments, a
+        `Value`, or an `Escalation`. Raises `StepFailedError` without one.
+        """
+        label = name or _name_of(function)
+        plan = self._plan("step", function, arguments, label, retry, timeout, total_timeout)
+        try:
+            return await self._perform(StepOperation(self._session, label, plan))
+        except StepFailedError as error:
+            if fallback is None:
+                raise
+            return await self._fall_back(fallback, arguments, label, error)
+
+    async def _fall_back(
+        self, fallback: Any, arguments: tuple[Any, ...], label: str, error: StepFailedError
+    ) -> Any:
+        if isinstance(fallback, Value):
+            return cast("Value[Any]", fallback).value
+        if isinstance(fallback, Escalation):
+            question = fallback.question or error.message
+            decision = await self.escalate(question, to=fallback.to, deadline=fallback.deadline)
+            if decision.expired:
+                raise error
+            return decision.value
+        return await self.step(fallback, *arguments, name=f"{label}.fallback")
+
+    def _plan(
+        self,
+        noun: str,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        label: str,
+        retry: Retry,
+        timeout: timedelta | None,
+        total_timeout: timedelta | None,
+    ) -> StepPlan:
+        return StepPlan(
+            noun,
+            bound(function, arguments),
+            canonical(list(arguments), f"{noun} {label!r}"),
+            codec_for(return_type(function)),
+            retry,
+            timeout,
+            total_timeout,
+            inspect.iscoroutinefunction(inspect.unwrap(function)),
+        )
+
+    async def call(self, tool: Tool[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Call a tool through the gateway.
+
+        A tool that writes makes its effect once, or a person knows: its intent is on disk before
+        the call and its outcome after it. Raises `InvalidInputError` for wrong arguments (nothing
+        happened), `EffectFailedError` when the effect was certainly not made, and for a tool that
+        reads `StepFailedError`.
+        """
+        values = tool.bind(arguments, named)
+        if tool.effect == "read":
+            return cast("T", await self._perform(self._read(tool, values)))
+        operation = EffectOperation(self._session, tool, values)
+        self._issue(operation, lambda key: self._name_effect(operation, key))
+        return cast("T", await operation.future)  # type: ignore[misc]
+
+    def _read(self, tool: Tool[Any, Any], values: dict[str, Any]) -> StepOperation:
+        async def call_async() -> Any:
+            return await tool.function(**values)
+
+        def call_sync() -> Any:
+            return tool.function(**values)
+
+        is_async = inspect.iscoroutinefunction(inspect.unwrap(tool.function))
+        retry = Retry(attempts=tool.attempts, base=tool.pause)
+        arguments = canonical(values, f"tool {tool.name!r}")
+        plan = StepPlan(
+            "read",
+            call_async if is_async else call_sync,
+            arguments,
+            tool.result,
+            retry,
+            tool.timeout,
+            None,
+            is_async,
+        )
+        return StepOperation(self._session, tool.name, plan)
+
+    def _name_effect(self, operation: EffectOperation, key: str) -> None:
+        session = self._session
+        operation.effect_key = EffectKey(
+            derived_id("effect", session.run_id, session.generation, key)
+        )
+
+    # Waiting.
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Wait, durably: over restarts, at no cost while waiting."""
+        due_us = self._due_us(duration)
+        assert due_us is not None
+        await self._perform(TimerOperation(self._session, "sleep", due_us))
+
+    async def wait(
+        self,
+        signal: str,
+        *,
+        type: Any = Any,  # noqa: A002 - the word users expect
+        timeout: timedelta | None = None,
+        default: Any = _NOTHING,
+    ) -> Any:
+        """Wait for a signal and answer its payload, read as `type`.
+
+        A signal that came earlier and was not yet taken answers at once; each is taken by one wait.
+        After `timeout` answers `default`, or raises `TimeoutError` without one. Raises
+        `InvalidInputError` when the payload does not fit.
+        """
+        operation = SignalOperation(
+            self._session, signal, codec_for(type), self._due_us(timeout)
+        )
+        try:
+            return await self._perform(operation)
+        except TimeoutError:
+            if default is _NOTHING:
+                raise
+            return default
+
+    async def escalate(
+        self,
+        question: str,
+        *,
+        to: str = "",
+        choices: Sequence[str] = (),
+        details: Any = None,
+        deadline: timedelta | None = None,
+        name: str = "escalate",
+    ) -> Decision:
+        """Ask a person: an inbox task is opened and the run waits for its decision.
+
+        `to` is the role that decides, `choices` what may be answered (empty: free), `details` JSON
+        that the person sees. After `deadline` the answer is a decision that is `expired`.
+        """
+        body = {"question": question, "choices": list(choices), "details": details}
+        operation = TaskOperation(
+            self._session,
+            name,
+            task_kind="escalation",
+            role=to,
+            question=canonical(body, f"escalation {name!r}"),
+            due_us=self._due_us(deadline),
+        )
+
+        def name_task(key: str) -> None:
+            session = self._session
+            operation.task = derived_id("task", session.run_id, session.generation, key)
+
+        self._issue(operation, name_task)
+        return cast("Decision", await operation.future)  # type: ignore[misc]
+
+    def timeout(self, duration: timedelta) -> AbstractAsyncContextManager[Any]:
+        """`async with run.timeout(…)`: cancels its body with `TimeoutError`, durably."""
+        return asyncio.timeout(duration.total_seconds())
+
+    async def race(self, *contestants: Awaitable[Any]) -> tuple[int, Any]:
+        """Wait for the first to finish; the others are cancelled.
+
+        Answers its index and result, or raises its exception.
+        """
+        tasks = [asyncio.ensure_future(c) for c in contestants]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            winner = next(task for task in tasks if task in done)
+            return tasks.index(winner), winner.result()
+        finally:
+            losers = [task for task in tasks if not task.done()]
+            for task in losers:
+                task.cancel()
+            if losers:
+                await asyncio.wait(losers)
+
+    # Other runs.
+
+    async def start(
+        self,
+        agent: str,
+        input: Any = None,  # noqa: A002 - the word users expect
+        *,
+        close: ClosePolicy = "cancel",
+        options: StartOptions | None = None,
+    ) -> Child[Any]:
+        """Start a child run; `await child.result()` waits for it.
+
+        `close` says what becomes of it when this run ends first: `cancel`, `wait` (this run ends
+        after it) or `abandon`. Raises `InvalidInputError` or `NotFoundError`; then nothing started.
+        """
+        session = self._session
+        declared = session.services.agent(agent)
+        value = declared.input.validate(input, f"the input of agent {agent!r}")
+        body = declared.input.encode(value, f"the input of agent {agent!r}")
+        given = options or StartOptions(tenant=self.tenant, priority=session.row.priority)
+        operation = StartOperation(session, agent)
+
+        def name_child(key: str) -> None:
+            operation.child = derived_id("run", session.run_id, session.generation, key)
+            operation.queued = queued_draft(
+                agent,
+                body,
+                given,
+                session.clock,
+                code_version=self._code_version(agent),
+                parent=session.run_id,
+                parent_key=key,
+                close_policy=close,
+            )
+            session.children[operation.child] = agent
+
+        self._issue(operation, name_child)
+        child = cast("str", await operation.future)  # type: ignore[misc]
+        return Child(self, child, agent, declared.output.kind)
+
+    async def _child_result(self, child: str, agent: str, kind: Any) -> Any:
+        codec = codec_for(kind)
+        known = self._session.child_results
+        return await self._perform(ChildOperation(self._session, child, agent, codec, known))
+
+    async def continue_as_new(self, input: Any = None) -> None:  # noqa: A002
+        """End this history and begin the run again with another input: same id, short journal.
+
+        Never returns. Unread signals and the state object are carried over.
+        """
+        self._check_caller()
+        label = f"the input of agent {self._session.agent_name!r}"
+        value = self._session.agent.input.validate(input, label)
+        raise RunContinuation(self._session.agent.input.encode(value, label))
+
+    # What the code may know.
+
+    def outcome(self, outcome: str) -> None:
+        """Set the business result (`resolved`, `escalated`, `refused` …) that KPIs count."""
+        if not outcome or len(outcome) > 100:
+            raise InvalidInputError("outcome: give 1 to 100 characters.")
+        self._session.outcome = outcome
+
+    def now(self) -> datetime:
+        """The run's time (UTC): that of the last outcome the code was given. Same on replay."""
+        return datetime.fromtimestamp(self._session.now_us / 1e6, UTC)
+
+    def random(self) -> float:
+        """A number in [0, 1), the same on replay. Not for secrets."""
+        return int.from_bytes(self._draw("random")[:7], "big") / 2**56
+
+    def uuid(self) -> uuid.UUID:
+        """A random UUID (version 4), the same on replay. Not for secrets."""
+        return uuid.UUID(bytes=self._draw("uuid")[:16], version=4)
+
+    def _draw(self, name: str) -> bytes:
+        self._check_caller()
+        session = self._session
+        key = f"{session.generation}:{session.next_key(name)}"
+        return hmac.new(bytes.fromhex(session.seed), key.encode(), hashlib.sha256).digest()
+
+    # The seam to the session.
+
+    def _issue(self, operation: Operation, named: Callable[[str], None]) -> None:
+        self._check_caller()
+        self._session.issue(operation, named)
+
+    async def _perform(self, operation: Operation) -> Any:
+        self._check_caller()
+        return await self._session.issue(operation)
+
+    def _check_caller(self) -> None:
+        if not self._session.in_code() and not self._session.closed:
+            raise ForbiddenInRunError(
+                f"{user_line()}: an operation of run {self.id} was used outside of the run's code "
+                "(in a step, a tool or a thread). Return to the agent's function and do it there."
+            )
+
+    def _due_us(self, duration: timedelta | None) -> int | None:
+        if duration is None:
+            return None
+        return self._session.now_us + max(0, duration // timedelta(microseconds=1))
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", None) or getattr(
+        getattr(function, "func", None), "__name__", type(function).__name__
+    )
+    return "step" if name == "<lambda>" else str(name)
+
+
+def agent_body(
+    session: Session, code_version: Callable[[str], str], body: bytes | None
+) -> Awaitable[Any]:
+    """The coroutine of the agent's function for a session. `body` is the recorded input."""
+    run = Run(session, code_version)
+    agent = session.agent
+    if not agent.takes_input:
+        return agent.function(run)
+    label = f"the recorded input of run {session.run_id}"
+    return agent.function(run, agent.input.decode(body or b"null", label))
+

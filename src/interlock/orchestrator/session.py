@@ -1,0 +1,591 @@
+"""A session: one claim of one run, from its replay to its rest or its end.
+
+The session owns the run's loop and its operations. It replays the recorded events, then goes live;
+every event it records is delivered to the code when the journal has acknowledged it, in order, one
+at a time. When nothing is in flight and everything waits, it suspends: nothing of it stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from functools import partial
+from typing import Any, Final, Protocol
+
+from interlock.base.failure import Failure
+from interlock.clock import Clock, Threads
+from interlock.errors import (
+    BodyErasedError,
+    InterlockError,
+    NotRecordableError,
+    ReplayMismatchError,
+    StorageError,
+)
+from interlock.journal.event import Draft, Entry
+from interlock.journal.guard import Append, Commit, Committed, Guard, NoMailSince, Refused, Result
+from interlock.journal.journal import Journal
+from interlock.journal.rows import Mail, RunRow
+from interlock.orchestrator.agent import Agent
+from interlock.orchestrator.ending import Ending, end_of_run, waiting_for_children
+from interlock.orchestrator.loop import RunLoop
+from interlock.orchestrator.operation import UNSET, DurableFuture, Operation, OperationHost
+from interlock.orchestrator.waits import TimerOperation
+
+__all__ = ["Services", "Session", "TornDown"]
+
+_log = logging.getLogger("interlock")
+
+# Events of a run's stream that no operation is the fold of.
+_BOOKKEEPING: Final = frozenset(
+    "run_queued run_claimed run_suspended run_released run_retried run_continued run_parked "
+    "state_changed task_withdrawn".split()
+)
+
+
+class TornDown(BaseException):  # noqa: N818 - no error: it ends the code of a suspended run
+    """Raised by durable operations while a session is being torn down."""
+
+
+class Services(Protocol):
+    """What a session needs from its executor."""
+
+    journal: Journal
+    clock: Clock
+    threads: Threads
+    loop: asyncio.AbstractEventLoop
+    residency_us: int
+    worker: str
+
+    def may_act_seconds(self) -> float:
+        """How long this process may still make effects."""
+        ...
+
+    def agent(self, name: str) -> Agent:
+        """A declared agent. Raises `NotFoundError`."""
+        ...
+
+    def ended(self, session: Session) -> None:
+        """The session is over: suspended, finished, parked, released or lost."""
+        ...
+
+    def committed(self) -> None:
+        """Something was committed that concerns other runs."""
+        ...
+
+    def failed(self, error: StorageError) -> None:
+        """The journal cannot go on."""
+        ...
+
+
+class Session(OperationHost):
+    """One claim of one run. Used from the host loop's thread only."""
+
+    def __init__(
+        self,
+        services: Services,
+        row: RunRow,
+        agent: Agent,
+        epoch: int,
+        entries: Sequence[Entry],
+        mail: Sequence[Mail],
+        body_of: Callable[[Session], Any],
+    ) -> None:
+        self.services = services
+        self.row = row
+        self.run_id = row.id
+        self.agent = agent
+        self.agent_name = agent.name
+        self.generation = row.generation
+        self.epoch = epoch
+        self.host = services.loop
+        self.clock = services.clock
+        self.threads = services.threads
+        self.live = False
+        self.closed = False
+        self.draining = False
+        self.offered_again: dict[str, Mail] = {}
+        self.children: dict[str, str] = {}
+        self.child_results: dict[str, bytes] = {}
+        self.outcome = ""
+        self.cancel_reason = ""
+        self.seed = ""
+        self.ending: Ending | None = None
+        self.state_body: Callable[[], bytes | None] = lambda: None
+        self.recorded_state = _recorded_state(entries)
+        self.mail_position = max((m.position for m in mail), default=0)
+        self._unread = list(mail)
+        self._entries = entries
+        self._operations: dict[str, Operation] = {}
+        self._discarded: set[str] = set()
+        self._busy = 0
+        self._uncommitted = 0
+        self._cancelling = 0
+        self._resting = False
+        self._code_ended = False
+        self._broken: BaseException | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self.now_us = _first_claim_us(entries) or services.clock.now_us()
+        self._loop = RunLoop(self)
+        self._loop.set_time(self.now_us)
+        self._body_of = body_of
+        self._root: asyncio.Task[Any] | None = None
+
+    # From claim to live.
+
+    def begin(self) -> None:
+        """Replay what is recorded, then go live. Called once, from a callback of the host loop."""
+        try:
+            self.seed = _seed(self._entries)
+            context = copy_context()
+            self._root = self._loop.begin(self._body_of(self), context)
+            self._pump()
+            for entry in self._entries:
+                self._replay(entry)
+            self._check_replayed()
+        except (ReplayMismatchError, BodyErasedError) as error:
+            self._park(error)
+            return
+        self._entries = ()
+        self._go_live()
+
+    def _replay(self, entry: Entry) -> None:
+        event = entry.event
+        if event.kind in _BOOKKEEPING or event.key in self._discarded:
+            return
+        if entry.erased:
+            raise BodyErasedError(
+                f"run {self.run_id}: the body of event {event.seq} ({event.kind}) was erased and "
+                "the run needs it to continue. Cancel the run, or start a new one."
+            )
+        self._set_time(event.at_us)
+        if event.kind == "cancel_requested":
+            self._cancel_root(event.header)
+        else:
+            self._operation(event.key, event.kind).fold(
+                event.kind, dict(event.header), entry.body, UNSET
+            )
+        self._pump()
+
+    def _operation(self, key: str, kind: str) -> Operation:
+        operation = self._operations.get(key)
+        if operation is None:
+            waiting = ", ".join(repr(k) for k in list(self._operations)[:5]) or "nothing"
+            raise ReplayMismatchError(
+                f"run {self.run_id}: the journal has {kind!r} for operation {key!r}, and the code "
+                f"of agent {self.agent_name!r} has not asked for it; it waits for {waiting}. The "
+                "code has changed since: deploy the version that began the run and "
+                f"`interlock retry {self.run_id}`, or cancel it.",
+                run=self.run_id,
+                key=key,
+            )
+        return operation
+
+    def _check_replayed(self) -> None:
+        if self._broken is not None and not isinstance(self._broken, Exception):
+            raise self._broken
+
+    def _go_live(self) -> None:
+        self.live = True
+        if self.row.deadline_at_us is not None:
+            self._arm_deadline(self.row.deadline_at_us)
+        self._read_mail()
+        for operation in list(self._operations.values()):
+            operation.go_live()
+        self._check_rest()
+
+    # The code's side: issuing operations.
+
+    def issue(
+        self, operation: Operation, named: Callable[[str], None] | None = None
+    ) -> DurableFuture:
+        """Begin an operation for the running code; `named` is told its key first."""
+        key = self.next_key(operation.name)
+        self.enter(operation, key)
+        if named is not None:
+            named(key)
+        future = DurableFuture(loop=self._loop)
+        future.operation = operation
+        operation.future = future
+        self.launch(operation)
+        return future
+
+    def enter(self, operation: Operation, key: str) -> None:
+        """Make the operation known under its key."""
+        if self.closed:
+            raise TornDown
+        operation.key = key
+        self._operations[key] = operation
+
+    def launch(self, operation: Operation) -> None:
+        """Start an operation, unless there is history yet or the process is about to stop."""
+        if self.live and not self.draining:
+            operation.start()
+
+    def next_key(self, name: str) -> str:
+        """The key of the running code's next operation called `name`."""
+        return self._loop.node().key(name)
+
+    def in_code(self) -> bool:
+        """Whether the caller is the run's own code, and not a step, a tool or a thread."""
+        return asyncio._get_running_loop() is self._loop
+
+    def timer(self, due_seconds: float, fire: Callable[[], None]) -> Callable[[], None]:
+        """A durable timer for the run's loop (see `loop.LoopHost`)."""
+        operation = TimerOperation(self, "timer", round(due_seconds * 1_000_000), fire)
+        self.enter(operation, self.next_key(operation.name))
+        self.launch(operation)
+        return partial(self._discard, operation)
+
+    def _discard(self, operation: Operation) -> None:
+        # The code does not see this cancellation, so nothing is recorded; but the timer may have
+        # fired on disk already, and then a replay meets an event that nobody waits for.
+        operation.open = False
+        operation.disarm()
+        self._discarded.add(operation.key)
+        self._operations.pop(operation.key, None)
+
+    def cancelling(self) -> bool:
+        """Whether a cancellation is not yet delivered (see `loop.LoopHost`)."""
+        return any(
+            op.cancel_asked and op.future is not None and not op.future.done()
+            for op in self._operations.values()
+        )
+
+    def broken(self, message: str, error: BaseException | None) -> None:
+        """The run's code misbehaves outside of any task (see `loop.LoopHost`)."""
+        if self.closed:
+            return
+        _log.error("run %s: %s", self.run_id, message, exc_info=error)
+        if error is None and "come to rest" in message:
+            self._broken = NotRecordableError(message)
+
+    # Operations' side (see `OperationHost`).
+
+    def record(
+        self,
+        operation: Operation,
+        draft: Draft,
+        *,
+        value: Any = UNSET,
+        guards: tuple[Guard, ...] = (),
+        appends: tuple[Append, ...] = (),
+        also: tuple[Draft, ...] = (),
+    ) -> None:
+        """Commit an event of an operation; it is folded when it is on disk."""
+        if self.closed:
+            return
+        self._uncommitted += 1
+        own = Append(self.run_id, (draft, *also), self.epoch)
+        self.services.journal.submit(
+            Commit((own, *appends), guards),
+            partial(self._recorded, operation, draft, value, bool(appends)),
+        )
+
+    def _recorded(
+        self,
+        operation: Operation,
+        draft: Draft,
+        value: Any,
+        concerns_others: bool,
+        result: Result | StorageError,
+    ) -> None:
+        self._uncommitted -= 1
+        if self.closed or not self._accepted(result, operation):
+            return
+        assert isinstance(result, Committed)
+        if concerns_others:
+            self.services.committed()
+        if operation.key not in self._discarded:
+            self._set_time(result.at_us)
+            try:
+                operation.fold(draft.kind, dict(draft.header), draft.body, value)
+            except InterlockError as error:
+                self._park(error)
+                return
+            self._pump()
+        self._check_rest()
+
+    def _accepted(self, result: Result | StorageError, operation: Operation | None) -> bool:
+        if isinstance(result, Committed):
+            return True
+        if isinstance(result, StorageError):
+            self.close()
+            self.services.failed(result)
+        elif result.reason in ("stale_epoch", "wrong_seq") or operation is None:
+            _log.warning("run %s: claim lost (%s)", self.run_id, result.detail or result.reason)
+            self._leave()
+        else:
+            operation.refused(result)
+            self._check_rest()
+        return False
+
+    def working(self, change: int) -> None:
+        """Count work in flight on the host."""
+        self._busy += change
+        if change < 0:
+            self._check_rest()
+
+    def arm(self, due_us: int, operation: Operation) -> asyncio.TimerHandle:
+        """Call `operation.due()` at a moment."""
+        seconds = max(0.0, (due_us - self.clock.now_us()) / 1e6)
+        return self.host.call_later(seconds, self._due, due_us, operation)
+
+    def _due(self, due_us: int, operation: Operation) -> None:
+        operation.timer = None
+        if self.closed or not operation.open or self.draining:
+            return
+        if self.clock.now_us() < due_us:  # Loop time and wall time drift apart.
+            operation.timer = self.arm(due_us, operation)
+        else:
+            operation.due()
+            self._check_rest()
+
+    def finished(self, operation: Operation) -> None:
+        """Forget an operation that expects no more events."""
+        self._operations.pop(operation.key, None)
+
+    def may_act_seconds(self) -> float:
+        """How long this process may still act for the run."""
+        return 0.0 if self.closed else self.services.may_act_seconds()
+
+    # Mail.
+
+    def receive(self, mail: Mail) -> None:
+        """A message for this run has come."""
+        if self.closed or mail.position <= self.mail_position:
+            return
+        self.mail_position = mail.position
+        self._unread.append(mail)
+        if self.live:
+            self._read_mail()
+            self._check_rest()
+
+    def unread(self, operation: Operation) -> Mail | None:
+        """The first message that the operation wants; it leaves the unread."""
+        for mail in self.offered_again.values():
+            if operation.wants(mail):
+                return mail
+        for index, mail in enumerate(self._unread):
+            if operation.wants(mail):
+                return self._unread.pop(index)
+        return None
+
+    def _read_mail(self) -> None:
+        if self.draining:
+            return
+        for mail in list(self._unread):
+            if mail.kind == "cancel":
+                self._unread.remove(mail)
+                self._record_cancel(mail)
+                continue
+            for operation in list(self._operations.values()):
+                if operation.wants(mail):
+                    self._unread.remove(mail)
+                    operation.take(mail)
+                    break
+
+    # Cancelling.
+
+    def _record_cancel(self, mail: Mail | None) -> None:
+        header: dict[str, Any] = {"reason": "deadline", "by": ""}
+        if mail is not None:
+            header = {
+                "reason": mail.name or "cancelled",
+                "by": mail.header.get("by", ""),
+                "takes": mail.message_id,
+            }
+        self._uncommitted += 1
+        append = Append(self.run_id, (Draft("cancel_requested", "", header),), self.epoch)
+        self.services.journal.submit(Commit((append,)), partial(self._cancel_recorded, header))
+
+    def _cancel_recorded(self, header: dict[str, Any], result: Result | StorageError) -> None:
+        self._uncommitted -= 1
+        if self.closed or not self._accepted(result, None):
+            return
+        assert isinstance(result, Committed)
+        self._set_time(result.at_us)
+        self._cancel_root(header)
+        self._pump()
+        self._check_rest()
+
+    def _cancel_root(self, header: Any) -> None:
+        self.cancel_reason = header["reason"]
+        if self._root is not None and not self._root.done():
+            self._root.cancel()
+
+    def _arm_deadline(self, deadline_us: int) -> None:
+        if self.cancel_reason:
+            return
+        seconds = (deadline_us - self.clock.now_us()) / 1e6
+        if seconds <= 0:
+            self._record_cancel(None)
+        else:
+            self._deadline = self.host.call_later(seconds, self._arm_deadline, deadline_us)
+
+    # Rest and end.
+
+    def _set_time(self, at_us: int) -> None:
+        self.now_us = at_us
+        self._loop.set_time(at_us)
+
+    def _pump(self) -> None:
+        self._loop.pump()
+        if self._root is not None and self._root.done() and not self._code_ended:
+            self._leave_code()
+        if self._broken is not None:
+            error, self._broken = self._broken, None
+            if self.live:
+                self._park(NotRecordableError(str(error)))
+            else:
+                raise ReplayMismatchError(str(error))
+
+    def _leave_code(self) -> None:
+        """The agent's function has returned: tasks that it left behind end with it.
+
+        Only effects whose outcome is not known are followed further.
+        """
+        self._code_ended = True
+        for operation in list(self._operations.values()):
+            if operation.needs_the_end():
+                operation.future = None
+            else:
+                operation.stop()
+                self._discard(operation)
+        self._loop.tear_down()
+
+    def _check_rest(self) -> None:
+        if self._resting or self.closed or self._busy or self._uncommitted or not self.live:
+            return
+        self._resting = True
+        self.host.call_soon(self._rest)
+
+    def _rest(self) -> None:
+        self._resting = False
+        if self.closed or self._busy or self._uncommitted:
+            return
+        if self._root is not None and self._root.done() and not self._unsettled():
+            self._end()
+        elif self.draining:
+            self._finish_session((Draft("run_released"),))
+        elif not self._operations:
+            self._stuck()
+        else:
+            self._wait_or_suspend()
+
+    def _unsettled(self) -> bool:
+        return any(operation.needs_the_end() for operation in self._operations.values())
+
+    def _stuck(self) -> None:
+        self._park(
+            NotRecordableError(
+                f"run {self.run_id}: the code waits for something that is not durable (an "
+                "asyncio.Event, Queue or Lock that nothing in the run will set). Wait for a signal "
+                "or another durable operation."
+            )
+        )
+
+    def _wait_or_suspend(self) -> None:
+        now_us = self.clock.now_us()
+        wakes = [us for op in self._operations.values() if (us := op.wake_at_us()) is not None]
+        if self.row.deadline_at_us is not None and not self.cancel_reason:
+            wakes.append(self.row.deadline_at_us)
+        wake_at_us = min(wakes, default=None)
+        if wake_at_us is not None and wake_at_us - now_us < self.services.residency_us:
+            return
+        header = {
+            "wake_at_us": wake_at_us,
+            "mail_position": self.mail_position,
+            "waits": [operation.wait_row() for operation in self._operations.values()],
+        }
+        guard = NoMailSince(self.run_id, self.mail_position)
+        self._finish_session((Draft("run_suspended", "", header),), guard)
+
+    def _end(self) -> None:
+        assert self._root is not None
+        try:
+            ending = end_of_run(self, self._root)
+        except InterlockError as error:
+            self._park(error)
+            return
+        if ending is None:
+            guard = NoMailSince(self.run_id, self.mail_position)
+            self._finish_session((waiting_for_children(self),), guard)
+        else:
+            self.ending = ending
+            self._finish_session(ending.drafts, appends=ending.appends)
+
+    def _park(self, error: InterlockError) -> None:
+        if self.closed:
+            return
+        _log.error("run %s is parked: %s", self.run_id, error.message)
+        body = Failure((type(error).__name__,), error.message).encode()
+        header = {"reason": error.code}
+        for operation in self._operations.values():
+            operation.stop()
+        self._finish_session((Draft("run_parked", "", header, body),))
+
+    def _finish_session(
+        self,
+        drafts: tuple[Draft, ...],
+        guard: Guard | None = None,
+        appends: tuple[Append, ...] = (),
+    ) -> None:
+        state = self.state_body()
+        if state is not None and state != self.recorded_state:
+            drafts = (*drafts, Draft("state_changed", "", {}, state))
+        self._uncommitted += 1
+        own = Append(self.run_id, drafts, self.epoch)
+        guards = () if guard is None else (guard,)
+        self.services.journal.submit(Commit((own, *appends), guards), self._session_finished)
+
+    def _session_finished(self, result: Result | StorageError) -> None:
+        self._uncommitted -= 1
+        if self.closed:
+            return
+        if isinstance(result, Refused) and result.reason == "mail_waiting":
+            for mail in self.services.journal.store.mail(self.run_id, self.mail_position):
+                self.receive(mail)
+            self._check_rest()
+        elif self._accepted(result, None):
+            self._leave()
+
+    def _leave(self) -> None:
+        if not self.closed:
+            self.close()
+            self.services.ended(self)
+
+    def drain(self) -> None:
+        """Start nothing more; let what is in flight be recorded, then let go of the run."""
+        self.draining = True
+        self._check_rest()
+
+    def close(self) -> None:
+        """Forget the run's code and release what the host holds. Repeatable."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._deadline is not None:
+            self._deadline.cancel()
+        for operation in list(self._operations.values()):
+            operation.stop()
+        self._loop.tear_down()
+        self._operations.clear()
+
+
+def _first_claim_us(entries: Sequence[Entry]) -> int | None:
+    for entry in entries:
+        if entry.event.kind == "run_claimed":
+            return entry.event.at_us
+    return None
+
+
+def _recorded_state(entries: Sequence[Entry]) -> bytes | None:
+    bodies = [e.body for e in entries if e.event.kind == "state_changed"]
+    return bodies[-1] if bodies else None
+
+
+def _seed(entries: Sequence[Entry]) -> str:
+    return next((str(e.event.header["seed"]) for e in entries if "seed" in e.event.header), "")
+

@@ -1,0 +1,91 @@
+"""How a run comes into being: one event, `run_queued`, with everything admission needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from interlock.clock import Clock
+from interlock.errors import InvalidInputError
+from interlock.journal.event import Draft
+
+__all__ = ["ClosePolicy", "StartOptions", "queued_draft"]
+
+ClosePolicy = Literal["cancel", "wait", "abandon"]
+_MAX_PRIORITY = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartOptions:
+    """How a run is queued.
+
+    `priority`: -1000 to 1000, higher first. `start_after`: not before this moment (with a time
+    zone) or this long from now. `deadline`: the run is cancelled when it is not finished by then;
+    a moment, or a duration from now. `idempotency_key`: a second start with the same key (per
+    tenant and agent) answers the same run.
+    """
+
+    tenant: str = "default"
+    priority: int = 0
+    start_after: datetime | timedelta | None = None
+    deadline: datetime | timedelta | None = None
+    idempotency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if not -_MAX_PRIORITY <= self.priority <= _MAX_PRIORITY:
+            raise InvalidInputError(
+                f"priority={self.priority}: allowed is {-_MAX_PRIORITY} to {_MAX_PRIORITY}."
+            )
+        if not self.tenant or len(self.tenant) > 200:
+            raise InvalidInputError("tenant: give 1 to 200 characters.")
+        if self.idempotency_key is not None and not 1 <= len(self.idempotency_key) <= 255:
+            raise InvalidInputError("idempotency_key: give 1 to 255 characters.")
+        for name in ("start_after", "deadline"):
+            moment = getattr(self, name)
+            if isinstance(moment, datetime) and moment.tzinfo is None:
+                raise InvalidInputError(
+                    f"{name}={moment.isoformat()} has no time zone; give one, for example UTC."
+                )
+
+    def start_scope(self, agent: str) -> str:
+        """The scope in which an idempotency key is unique."""
+        return f"start:{self.tenant}:{agent}"
+
+
+def queued_draft(
+    agent: str,
+    body: bytes,
+    options: StartOptions,
+    clock: Clock,
+    *,
+    code_version: str,
+    parent: str = "",
+    parent_key: str = "",
+    close_policy: ClosePolicy = "cancel",
+) -> Draft:
+    """The first event of a run. `body` is its input as JSON."""
+    now_us = clock.now_us()
+    header: dict[str, Any] = {
+        "agent": agent,
+        "tenant": options.tenant,
+        "priority": options.priority,
+        "start_after_us": _moment_us(options.start_after, now_us) or now_us,
+        "deadline_at_us": _moment_us(options.deadline, now_us),
+        "parent": parent,
+        "parent_key": parent_key,
+        "close_policy": close_policy,
+        "seed": clock.random_bytes(16).hex(),
+        "code_version": code_version,
+    }
+    if options.idempotency_key is not None:
+        header["unique"] = [[options.start_scope(agent), options.idempotency_key]]
+    return Draft("run_queued", "", header, body)
+
+
+def _moment_us(moment: datetime | timedelta | None, now_us: int) -> int | None:
+    if moment is None:
+        return None
+    if isinstance(moment, timedelta):
+        return now_us + moment // timedelta(microseconds=1)
+    return int(moment.timestamp() * 1_000_000)

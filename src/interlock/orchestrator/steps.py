@@ -1,0 +1,247 @@
+"""Steps: a function of the host whose result is recorded once.
+
+Also used for tools that only read. An attempt that fails is recorded, so attempts are counted
+across restarts; the pause between two attempts is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Final, NamedTuple
+
+from interlock.base.codec import Codec, check_size
+from interlock.base.failure import Failure, failure_of, read_failure
+from interlock.errors import InterlockError, ReplayMismatchError, StepFailedError
+from interlock.journal.event import Draft
+from interlock.orchestrator.operation import UNSET, Operation, OperationHost
+from interlock.orchestrator.retry import Retry
+
+__all__ = ["StepOperation", "StepPlan", "bound"]
+
+_RESULT_MARK: Final = b',"result":'
+_ARGUMENTS_MARK: Final = b'{"args":'
+
+
+class StepPlan(NamedTuple):
+    """What to run and under which limits. `noun` is `step`, or `read` for a tool that reads."""
+
+    noun: str
+    function: Callable[[], Any]
+    arguments: bytes
+    codec: Codec[Any]
+    retry: Retry
+    timeout: timedelta | None
+    total_timeout: timedelta | None
+    is_async: bool
+
+
+class StepOperation(Operation):
+    """One step, from its first attempt to its result."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset(
+        f"{noun}_{what}"
+        for noun in ("step", "read")
+        for what in ("completed", "attempt_failed", "failed")
+    )
+    wait_kind = "retry"
+    __slots__ = ("attempts", "plan", "retry_at_us", "task")
+
+    def __init__(self, session: OperationHost, name: str, plan: StepPlan) -> None:
+        super().__init__(session, name)
+        self.plan = plan
+        self.attempts = 0
+        self.retry_at_us = 0
+        self.task: asyncio.Task[None] | None = None
+
+    def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
+        """Fold a completed, failed or to-be-repeated attempt."""
+        noun, _, what = kind.partition("_")
+        if noun != self.plan.noun:
+            raise self._mismatch(f"a {noun}", f"a {self.plan.noun}")
+        match what:
+            case "completed":
+                self.resolve(self._result(body) if value is UNSET else value)
+            case "failed":
+                self._check_arguments(body)
+                self.reject(self._error(read_failure(self._tail(body)), header["attempts"]))
+            case _:
+                self.attempts = header["attempt"]
+                self.retry_at_us = header["retry_at_us"]
+                if self.session.live and not self.cancel_asked and not self.session.draining:
+                    self.start()
+
+    def start(self) -> None:
+        """Make the next attempt, or wait for its time."""
+        if self.retry_at_us > self.session.clock.now_us():
+            self.arm(self.retry_at_us)
+        else:
+            self.session.working(+1)
+            self.task = self.session.host.create_task(self._attempt())
+
+    def due(self) -> None:
+        """The pause is over."""
+        self.start()
+
+    def wake_at_us(self) -> int | None:
+        """The end of the pause."""
+        return self.retry_at_us or None
+
+    def waits_for(self) -> str:
+        """Which attempt is next."""
+        return f"attempt {self.attempts + 1} of {self.plan.noun} {self.name!r}"
+
+    def abandon(self) -> None:
+        """Stop the attempt; a thread cannot be stopped and its result is dropped."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the attempt and record nothing."""
+        super().stop()
+        if self.task is not None:
+            self.task.cancel()
+
+    # One attempt, on the host loop.
+
+    async def _attempt(self) -> None:
+        try:
+            result = await self._call()
+            body = self._encode(result)
+        except asyncio.CancelledError as error:
+            # Without our asking, the step's own code raised it: that is a failure like another.
+            if not self.cancel_asked and self.session.live and self.open:
+                self._failed(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the step raised is its outcome
+            self._failed(error)
+        else:
+            encoded, value = body
+            self.session.record(
+                self, Draft(f"{self.plan.noun}_completed", self.key, {}, encoded), value=value
+            )
+        finally:
+            self.task = None
+            self.session.working(-1)
+
+    async def _call(self) -> Any:
+        seconds = self._seconds_left()
+        if not self.plan.is_async:
+            return await self._call_in_thread(seconds)
+        if seconds is None:
+            return await self.plan.function()
+        try:
+            async with asyncio.timeout(seconds) as scope:
+                return await self.plan.function()
+        except TimeoutError:
+            if not scope.expired():
+                raise
+        raise TimeoutError(f"{self._label()} took longer than {seconds:g} s and was cancelled")
+
+    async def _call_in_thread(self, seconds: float | None) -> Any:
+        answer = self.session.threads.run(self.session.host, self.plan.function)
+        done, _ = await asyncio.wait({answer}, timeout=seconds)
+        if done:
+            result = answer.result()
+            return await result if inspect.isawaitable(result) else result
+        answer.add_done_callback(_drop)
+        raise TimeoutError(
+            f"{self._label()} took longer than {seconds:g} s; it is a synchronous function and is "
+            "still running in its thread"
+        )
+
+    def _seconds_left(self) -> float | None:
+        limits: list[float] = []
+        if self.plan.timeout is not None:
+            limits.append(self.plan.timeout.total_seconds())
+        if self.plan.total_timeout is not None:
+            end_us = self.since_us + self.plan.total_timeout / timedelta(microseconds=1)
+            limits.append(max(0.0, (end_us - self.session.clock.now_us()) / 1e6))
+        return min(limits) if limits else None
+
+    def _encode(self, result: Any) -> tuple[bytes, Any]:
+        label = self._label()
+        encoded = self.plan.codec.encode(result, label)
+        body = _ARGUMENTS_MARK + self.plan.arguments + _RESULT_MARK + encoded + b"}"
+        check_size(body, label)
+        return body, self.plan.codec.read_back(result, encoded, label)
+
+    def _failed(self, error: BaseException) -> None:
+        attempt = self.attempts + 1
+        failure = failure_of(error)
+        retry_at_us = self._retry_at_us(error, attempt)
+        noun = self.plan.noun
+        if retry_at_us is None:
+            body = _ARGUMENTS_MARK + self.plan.arguments + _RESULT_MARK + failure.encode() + b"}"
+            draft = Draft(f"{noun}_failed", self.key, {"attempts": attempt}, body)
+        else:
+            header = {"attempt": attempt, "retry_at_us": retry_at_us, "error": failure.name()}
+            draft = Draft(f"{noun}_attempt_failed", self.key, header, failure.encode())
+        self.session.record(self, draft)
+
+    def _retry_at_us(self, error: BaseException, attempt: int) -> int | None:
+        mistake = isinstance(error, InterlockError)  # A value that cannot be recorded, never cured.
+        if mistake or not isinstance(error, Exception):
+            return None
+        if not self.plan.retry.wants(error, attempt):
+            return None
+        now_us = self.session.clock.now_us()
+        now = datetime.fromtimestamp(now_us / 1e6, UTC)
+        draw = int.from_bytes(self.session.clock.random_bytes(6), "big") / 2**48
+        pause_us = self.plan.retry.pause(attempt, draw, error, now) // timedelta(microseconds=1)
+        if self.plan.total_timeout is not None:
+            end_us = self.since_us + self.plan.total_timeout // timedelta(microseconds=1)
+            if now_us + pause_us >= end_us:
+                return None
+        return now_us + pause_us
+
+    # Reading what was recorded.
+
+    def _result(self, body: bytes | None) -> Any:
+        self._check_arguments(body)
+        return self.plan.codec.decode(self._tail(body), f"the recorded result of {self._label()}")
+
+    def _check_arguments(self, body: bytes | None) -> None:
+        expected = _ARGUMENTS_MARK + self.plan.arguments + _RESULT_MARK
+        if body is None or not body.startswith(expected):
+            recorded = (body or b"").partition(_RESULT_MARK)[0].removeprefix(_ARGUMENTS_MARK)
+            raise self._mismatch(_shown(recorded), _shown(self.plan.arguments))
+
+    def _tail(self, body: bytes | None) -> bytes:
+        start = len(_ARGUMENTS_MARK) + len(self.plan.arguments) + len(_RESULT_MARK)
+        return (body or b"")[start:-1]
+
+    def _error(self, failure: Failure, attempts: int) -> StepFailedError:
+        times = "" if attempts == 1 else f" after {attempts} attempts"
+        return StepFailedError(
+            f"{self._label()} failed{times}: {failure.sentence()}",
+            error_types=failure.types,
+            key=self.key,
+            attempts=attempts,
+        )
+
+    def _mismatch(self, recorded: str, now: str) -> ReplayMismatchError:
+        return ReplayMismatchError(
+            f"{self._label()}: the journal has it with {recorded}, and the code now has {now}.",
+            key=self.key,
+        )
+
+    def _label(self) -> str:
+        return f"{self.plan.noun} {self.key!r}"
+
+
+def _drop(answer: asyncio.Future[Any]) -> None:
+    """Look at a late result so that its exception is not reported as never retrieved."""
+    if not answer.cancelled():
+        answer.exception()
+
+
+def _shown(arguments: bytes) -> str:
+    text = arguments.decode("utf-8", "replace")
+    return f"arguments {text if len(text) <= 200 else text[:200] + '…'}"
+
+
+def bound(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """The function with its arguments."""
+    return functools.partial(function, *arguments) if arguments else function

@@ -1,0 +1,194 @@
+"""Tools: typed functions through which an agent touches other systems.
+
+A tool that writes says how it recovers when the outcome of a call is unknown; without that it does
+not register. Its parameters of type `EffectKey` are filled in by the gateway and are not part of
+what a caller passes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Generic, ParamSpec, TypeVar, get_args
+
+from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import BaseModel
+
+from interlock.base.codec import Codec, codec_for, describe, hints, problems
+from interlock.errors import DeclarationError, InvalidInputError
+from interlock.tools.effects import EffectClass, EffectKey, NotMadeError, Recovery
+
+__all__ = ["Tool", "declare_tool"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_EFFECTS = get_args(EffectClass)
+_RECOVERIES = get_args(Recovery)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool(Generic[P, T]):
+    """A declared tool.
+
+    `timeout` bounds one call. `settle` is how long after an unknown outcome the called system may
+    still act on it. `not_made` are exceptions that mean that the effect was certainly not made.
+    `attempts` bounds how often a call that was certainly not made (or a read that failed) is made
+    again, with pauses that double from `pause` up to a minute.
+    """
+
+    name: str
+    function: Callable[P, Awaitable[T]] | Callable[P, T]
+    effect: EffectClass
+    recovery: Recovery | None
+    version: str
+    timeout: timedelta
+    settle: timedelta
+    not_made: tuple[type[Exception], ...]
+    attempts: int
+    pause: timedelta
+    lookup: Callable[..., Any] | None
+    key_parameter: str | None
+    arguments: type[BaseModel]
+    result: Codec[T] = field(repr=False)
+
+    def bind(self, positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
+        """A call's arguments as plain validated values by name, without the hidden ones.
+
+        Raises `InvalidInputError` that names every wrong argument.
+        """
+        values = self._by_name(positional, named)
+        try:
+            model = self.arguments.model_validate(values)
+        except ValidationError as error:
+            raise InvalidInputError(
+                f"tool {self.name!r} was called with wrong arguments: {describe(error)}",
+                tool=self.name,
+                problems=problems(error),
+            ) from error
+        return {name: getattr(model, name) for name in type(model).model_fields}
+
+    def _by_name(self, positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
+        names = list(self.arguments.model_fields)
+        if len(positional) > len(names):
+            raise InvalidInputError(
+                f"tool {self.name!r} takes {len(names)} arguments and {len(positional)} were given.",
+                tool=self.name,
+            )
+        values = dict(zip(names, positional, strict=False))
+        doubled = values.keys() & named.keys()
+        if doubled:
+            raise InvalidInputError(
+                f"tool {self.name!r}: {', '.join(sorted(doubled))} given twice.", tool=self.name
+            )
+        return values | dict(named)
+
+    def hidden(self, key: EffectKey) -> dict[str, Any]:
+        """The arguments that the gateway fills in."""
+        return {self.key_parameter: key} if self.key_parameter else {}
+
+    def says_not_made(self, error: Exception) -> bool:
+        """Whether this exception means that the effect was certainly not made."""
+        return isinstance(error, (NotMadeError, *self.not_made))
+
+
+def declare_tool(
+    function: Callable[P, Awaitable[T]] | Callable[P, T],
+    *,
+    name: str | None = None,
+    effect: EffectClass,
+    recovery: Recovery | None = None,
+    lookup: Callable[..., Any] | None = None,
+    version: str = "1",
+    timeout: timedelta = timedelta(seconds=30),
+    settle: timedelta = timedelta(0),
+    not_made: tuple[type[Exception], ...] = (),
+    attempts: int = 3,
+    pause: timedelta = timedelta(seconds=1),
+) -> Tool[P, T]:
+    """Check a tool's declaration and build it.
+
+    Raises `DeclarationError` that says what is wrong and what is allowed.
+    """
+    label = name or getattr(function, "__name__", "")
+    parameters, key_parameter = _parameters(function, label)
+    _check(label, effect, recovery, lookup, key_parameter)
+    if attempts < 1:
+        raise DeclarationError(f"tool {label!r}: attempts={attempts}; at least 1 is needed.")
+    return Tool(
+        name=label,
+        function=function,
+        effect=effect,
+        recovery=recovery,
+        version=version,
+        timeout=timeout,
+        settle=settle,
+        not_made=not_made,
+        attempts=attempts,
+        pause=pause,
+        lookup=lookup,
+        key_parameter=key_parameter,
+        arguments=_arguments_model(label, parameters),
+        result=codec_for(hints(function).get("return", Any)),
+    )
+
+
+def _check(
+    name: str,
+    effect: str,
+    recovery: str | None,
+    lookup: Callable[..., Any] | None,
+    key_parameter: str | None,
+) -> None:
+    if effect not in _EFFECTS:
+        raise DeclarationError(f"tool {name!r}: effect={effect!r}; allowed: {', '.join(_EFFECTS)}.")
+    if effect == "read":
+        if recovery is not None:
+            raise DeclarationError(
+                f"tool {name!r} only reads: a read may always be repeated and has no recovery."
+            )
+        return
+    if recovery not in _RECOVERIES:
+        raise DeclarationError(
+            f"tool {name!r} writes and declares recovery={recovery!r}. Say what to do when the "
+            "outcome of a call is unknown: 'key' (the system honours an idempotency key), 'lookup' "
+            "(ask the system), 'repeatable' (calling again changes nothing), 'never' (a person "
+            "decides)."
+        )
+    if (recovery == "lookup") != (lookup is not None):
+        raise DeclarationError(
+            f"tool {name!r}: recovery='lookup' and lookup=… go together; one of them is missing."
+        )
+    if recovery == "key" and key_parameter is None:
+        raise DeclarationError(
+            f"tool {name!r} declares recovery='key' but takes no parameter of type EffectKey, so "
+            "the called system can never see the key. Add `key: EffectKey` and send it along."
+        )
+
+
+def _parameters(
+    function: Callable[..., Any], name: str
+) -> tuple[list[inspect.Parameter], str | None]:
+    types = hints(function)
+    shown: list[inspect.Parameter] = []
+    key_parameter: str | None = None
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise DeclarationError(
+                f"tool {name!r} takes *{parameter.name}: a tool's parameters are named and typed."
+            )
+        if types.get(parameter.name) is EffectKey:
+            key_parameter = parameter.name
+        else:
+            shown.append(parameter.replace(annotation=types.get(parameter.name, Any)))
+    return shown, key_parameter
+
+
+def _arguments_model(name: str, parameters: list[inspect.Parameter]) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in parameters
+    }
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+    return create_model(f"{name}_arguments", __config__=config, **fields)
