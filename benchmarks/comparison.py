@@ -36,7 +36,7 @@ class Comparison:
     rounds: list[Round] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     syncs_per_second: list[float] = field(default_factory=list)
-    """What the disk did at the start of each round: a figure from a disk in use elsewhere shows here."""
+    """What the disk did at the start of each round: a disk busy with other work shows here."""
 
     @property
     def limit(self) -> str:

@@ -1,8 +1,8 @@
-"""How often each contestant really syncs to disk for a step, counted by strace and not by its settings.
+"""How often each contestant really syncs to disk for a step, counted by strace.
 
-``python -m benchmarks.syncs`` runs the contestants one run at a time under ``strace`` and divides the
-calls of fsync and fdatasync by the steps. One or more a step: a step is on disk before the next
-starts, as far as the system calls show. Tracing slows everything down; the figures are no speeds.
+``python -m benchmarks.syncs`` runs the contestants one run at a time under ``strace`` and divides
+the calls of fsync and fdatasync by the steps. With one or more a step, a step can be on disk before
+the next starts; with fewer it cannot. Tracing slows everything down: the figures are no speeds.
 PostgreSQL is left out, since its server is not a child of the contestant.
 """
 
@@ -90,7 +90,9 @@ def _place(options: argparse.Namespace, directory: Path) -> Place:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.syncs", description=__doc__)
-    parser.add_argument("--peers-python", type=Path, help="the interpreter of the peers' environment")
+    parser.add_argument(
+        "--peers-python", type=Path, help="the interpreter of the peers' environment"
+    )
     parser.add_argument("--directory", type=Path, default=Path("build/bench"))
     return parser.parse_args()
 

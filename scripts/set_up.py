@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -125,6 +126,7 @@ def _run(command: list[str]) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PIP_USER"}
     code = subprocess.call(command, env=environment, stdin=subprocess.DEVNULL)
     if code != 0:
+        check_pip()
         stop(f"{' '.join(command)}\nended with code {code}; what it printed above says why")
 
 
@@ -135,6 +137,17 @@ def check_interpreter() -> None:
             f"Python {_dotted()} is too old, Interlock needs {_dotted(OLDEST_PYTHON)} or newer; "
             "name one: make PYTHON=python3.11"
         )
+
+
+def leave(environment: Path) -> None:
+    """Go on as the interpreter below if this one is of `environment` (activated), or has no pip."""
+    if sys.prefix == sys.base_prefix:
+        return
+    if Path(sys.prefix) != environment and importlib.util.find_spec("pip") is not None:
+        return
+    below = Path(sys.base_prefix, "bin", f"python{_dotted()}")
+    if below.exists():
+        os.execv(str(below), [str(below), *sys.argv])
 
 
 def check_pip() -> None:
@@ -168,7 +181,6 @@ def provide(
     packages_stand = satisfied(state, locks)
     if packages_stand and (not project or state.get("project") == manifest):
         return
-    check_pip()
     if environment.folder.exists():
         reason = environment.reason_to_rebuild()
         if reason is not None:
@@ -209,6 +221,7 @@ def main() -> None:
     asked = arguments()
     check_interpreter()
     environment = Environment(asked.venv.absolute())
+    leave(environment.folder)
     try:
         with alone():
             provide(

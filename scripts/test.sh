@@ -15,7 +15,7 @@ done
 
 # Words of $tests are paths or pytest's node names; no test of ours has a space in its path.
 # shellcheck disable=SC2086
-"$python" -m pytest "$@" -n "$jobs" -m "not alone" $tests
+"$python" -m pytest "$@" -n "$jobs" --dist loadgroup -m "not alone" $tests
 shared=$?
 [ $shared -eq 0 ] || [ $shared -eq 5 ] || exit $shared
 

@@ -1,25 +1,26 @@
 """`App`: the agents and tools of one application, and how it is executed.
 
-    app = App("support", store="sqlite:///support.db")
+app = App("support", store="sqlite:///support.db")
 
-    @app.agent("triage")
-    async def triage(run: Run, ticket: Ticket) -> Triage: ...
+@app.agent("triage")
+async def triage(run: Run, ticket: Ticket) -> Triage: ...
 
-    async with app.executor() as executor:
-        handle = await executor.start("triage", ticket)
-        print(await handle.result())
+async with app.executor() as executor:
+    handle = await executor.start("triage", ticket)
+    print(await handle.result())
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from pydantic import BaseModel
 
+from interlock.base.failure import read_failure
 from interlock.clock import Clock, SystemClock, ThreadPool, Threads
 from interlock.errors import DeclarationError, RunFailedError
 from interlock.journal import Journal, open_store
@@ -66,7 +67,7 @@ class App:
         state: type[BaseModel] | None = None,
         concurrency: int | None = None,
     ) -> Callable[[AgentFunction], AgentFunction]:
-        """Declare an agent: `async def agent(run: Run, input: In) -> Out`.
+        """Declare an agent: an async function of a `Run` and its input.
 
         Input, output and `state` are checked by their types. `concurrency` limits how many of its
         runs execute at once. Raises `DeclarationError`.
@@ -117,7 +118,9 @@ class App:
                 pause=pause,
             )
             if tool.name in self.tools:
-                raise DeclarationError(f"tool {tool.name!r} is declared twice in app {self.name!r}.")
+                raise DeclarationError(
+                    f"tool {tool.name!r} is declared twice in app {self.name!r}."
+                )
             self.tools[tool.name] = tool
             return tool
 
@@ -131,7 +134,7 @@ class App:
         clock: Clock | None = None,
         mode: Mode = "split",
         grace: timedelta = timedelta(seconds=30),
-    ) -> AsyncIterator[LocalExecutor]:
+    ) -> AsyncGenerator[LocalExecutor]:
         """Execute this app's runs here until the block ends, then drain for at most `grace`.
 
         Raises `StorageLockedError` when another process executes the runs of this store, and
@@ -152,7 +155,7 @@ class App:
             store.close()
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
+    async def client(self) -> AsyncGenerator[Client]:
         """Start runs and write to them from a process that executes none."""
         clock = SystemClock()
         store = open_store(self.store, clock)
@@ -163,7 +166,7 @@ class App:
         finally:
             store.close()
 
-    def run(self, agent: str, input: Any = None) -> Any:  # noqa: A002 - the word users expect
+    def run(self, agent: str, input: Any = None) -> Any:
         """Execute one run to its end, in a script. Raises `RunFailedError` when it fails."""
 
         async def execute() -> Any:
@@ -186,7 +189,7 @@ class _LockLease:
 class RunHandle:
     """A run that was started here."""
 
-    def __init__(self, executor: LocalExecutor, run: str, agent: Agent, created: bool) -> None:
+    def __init__(self, executor: LocalExecutor, run: str, agent: Agent, *, created: bool) -> None:
         self.id = run
         self.created = created
         self._executor = executor
@@ -228,12 +231,10 @@ class LocalExecutor:
             options=options or ExecutorOptions(),
             code_version=app.version,
         )
-        self.client = Client(
-            self.journal, clock, app.agents, app.version, self.executor.committed
-        )
+        self.client = Client(self.journal, clock, app.agents, app.version, self.executor)
 
     @asynccontextmanager
-    async def running(self, grace: timedelta) -> AsyncIterator[None]:
+    async def running(self, grace: timedelta) -> AsyncGenerator[None]:
         """Execute until the block ends; then drain for at most `grace`, and leave the rest."""
         task = asyncio.create_task(self.executor.run())
         try:
@@ -254,12 +255,12 @@ class LocalExecutor:
     async def start(
         self,
         agent: str,
-        input: Any = None,  # noqa: A002 - the word users expect
+        input: Any = None,
         options: StartOptions | None = None,
     ) -> RunHandle:
         """Start a run (see `Client.start`)."""
         started = await self.client.start(agent, input, options)
-        return RunHandle(self, started.run, self.client.agent(agent), started.created)
+        return RunHandle(self, started.run, self.client.agent(agent), created=started.created)
 
     def result_of(self, row: RunRow, agent: Agent) -> Any:
         """A finished run's result. Raises `RunFailedError` unless it completed."""
@@ -267,8 +268,6 @@ class LocalExecutor:
         body = entry.body if entry is not None else None
         if row.state == "completed":
             return agent.output.decode(body or b"null", f"the result of run {row.id}")
-        from interlock.base.failure import read_failure
-
         failure = read_failure(body)
         why = failure.sentence() if failure.message else row.reason
         raise RunFailedError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Protocol, TypeVar
 
 __all__ = [
     "Clock",
+    "Dice",
     "InlineThreads",
     "Mutex",
     "SystemClock",
@@ -30,6 +32,8 @@ __all__ = [
 T = TypeVar("T")
 
 Mutex = threading.Lock
+# Repeatable randomness for simulations; never for secrets.
+Dice = random.Random
 
 
 class Clock(Protocol):

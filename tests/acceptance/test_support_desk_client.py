@@ -66,6 +66,12 @@ async def open_one(desk: HelpDesk, reference: str, text: str = "Where is my parc
     )
 
 
+async def stray_messages(running: RunningHelpDesk) -> list[str]:
+    """Messages of Ana's that belong to no ticket."""
+    async with sign_in(running, "agent") as desk:
+        return [message.id for message in await desk.messages_by("ana") if message.ticket is None]
+
+
 async def count_of(desk: HelpDesk, ticket: str) -> TicketCount:
     tally = await count_actions(desk, author="agent")
     (count,) = [count for count in tally.tickets if count.ticket == ticket]
@@ -92,6 +98,7 @@ def test_opening_with_one_reference_makes_one_ticket(running: RunningHelpDesk) -
         async with sign_in(running, "intake") as desk:
             opened = await asyncio.gather(*(open_one(desk, "once/1#2") for _ in range(8)))
             assert len(set(opened)) == 1
+            assert await stray_messages(running) == []
             found = await desk.find_ticket("once/1#2")
             assert found is not None
             assert found.id == opened[0]

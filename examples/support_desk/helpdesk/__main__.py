@@ -9,10 +9,14 @@ from .tracker import TrackerError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve the help desk until it is told to stop; 2 when its home cannot be used."""
+    """Serve the help desk until it is told to stop; 2 when it cannot be served."""
     options = _parser().parse_args(arguments)
     try:
         serve(options.home.absolute(), options.port, options.ready_file)
+    except ModuleNotFoundError as missing:
+        remedy = "install what the example needs: pip install 'interlock[example]'"
+        print(f"helpdesk: {missing}; {remedy}", file=sys.stderr)
+        return 2
     except (TrackerError, OSError) as problem:
         print(f"helpdesk: {problem}", file=sys.stderr)
         return 2

@@ -36,6 +36,8 @@ __all__ = [
 T = TypeVar("T")
 
 MAX_PAYLOAD_BYTES: Final = 1_000_000
+# Arguments are recorded together with a result or a failure, which needs room beside them.
+_MAX_ARGUMENTS_BYTES: Final = 950_000
 _SIMPLE: Final = (str, int, float, bool, type(None))
 _MAX_SAFE_INTEGER: Final = 2**53 - 1
 
@@ -68,8 +70,7 @@ class Codec(Generic[T]):
                 f"{what}: a value of type {type(value).__name__} cannot be recorded as "
                 f"{_name(self.kind)}: {error}. Return what the annotation promises, or change it."
             ) from error
-        check_size(body, what)
-        return body
+        return check_size(body, what)
 
     def decode(self, body: bytes, what: str) -> T:
         """Read a value back. Raises `InvalidInputError` with every wrong field."""
@@ -136,18 +137,19 @@ def hints(function: Callable[..., Any]) -> dict[str, Any]:
 def canonical(value: Any, what: str) -> bytes:
     """`value` as canonical JSON (RFC 8785).
 
-    Raises `NotRecordableError` or `PayloadTooLargeError`, both naming `what`.
+    Raises `NotRecordableError` or `PayloadTooLargeError` (over 950,000 bytes), both naming `what`.
     """
+    if plain(value):
+        body = json.dumps(value, separators=(",", ":")).encode("ascii")
+        return check_size(body, what, _MAX_ARGUMENTS_BYTES)
     try:
-        plain_value = to_jsonable_python(value)
-        body = _dump(plain_value)
+        body = rfc8785.dumps(to_jsonable_python(value))
     except (PydanticSerializationError, rfc8785.CanonicalizationError) as error:
         raise NotRecordableError(
             f"{what}: its arguments cannot be recorded: {error}. Pass plain data, or close over "
             "what is not data."
         ) from error
-    check_size(body, what)
-    return body
+    return check_size(body, what, _MAX_ARGUMENTS_BYTES)
 
 
 def plain(value: Any) -> bool:
@@ -164,21 +166,16 @@ def plain(value: Any) -> bool:
     )
 
 
-def _dump(value: Any) -> bytes:
-    if plain(value):
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
-    return rfc8785.dumps(value)
-
-
-def check_size(body: bytes, what: str) -> None:
-    """Raises `PayloadTooLargeError` when a body is over the limit."""
-    if len(body) > MAX_PAYLOAD_BYTES:
+def check_size(body: bytes, what: str, limit: int = MAX_PAYLOAD_BYTES) -> bytes:
+    """The body itself. Raises `PayloadTooLargeError` when it is over the limit."""
+    if len(body) > limit:
         raise PayloadTooLargeError(
             f"{what}: {len(body):,} bytes are to be recorded and the limit is "
-            f"{MAX_PAYLOAD_BYTES:,}. Store the data elsewhere and record a reference to it.",
+            f"{limit:,}. Store the data elsewhere and record a reference to it.",
             size_bytes=len(body),
-            limit_bytes=MAX_PAYLOAD_BYTES,
+            limit_bytes=limit,
         )
+    return body
 
 
 def problems(error: ValidationError) -> list[dict[str, str]]:

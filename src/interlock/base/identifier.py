@@ -1,4 +1,4 @@
-"""Identifiers: time-ordered for runs and messages, derived where a repeat must give the same one."""
+"""Identifiers: time-ordered for runs and messages, derived where a repeat must give the same."""
 
 from __future__ import annotations
 

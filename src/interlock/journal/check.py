@@ -7,7 +7,8 @@ that it can never fail the commits it would have shared a transaction with.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 from interlock.errors import InvalidInputError, PayloadTooLargeError
 from interlock.journal.event import Draft, Header, encode_header
@@ -21,11 +22,12 @@ from interlock.journal.guard import (
     UniqueKey,
     UsesApproval,
 )
-from interlock.journal.projections import PROJECTIONS, Field
+from interlock.journal.projections import GENERIC_FIELDS, PROJECTIONS, Field
 
 __all__ = ["BODY_LIMIT_BYTES", "check_commit"]
 
 BODY_LIMIT_BYTES = 1_000_000
+_SIMPLE = frozenset({str, int, bool, type(None)})
 _LARGEST_INTEGER = 2**63 - 1
 _ONCE_PER_COMMIT = (UniqueKey, TakesMail, NewMessage, UsesApproval)
 
@@ -37,18 +39,33 @@ def check_commit(commit: Commit) -> None:
     else: no events, a header that is not JSON or lacks a field that its kind needs, a key claimed
     without its guard.
     """
-    if commit.guards:
-        _check_guards(commit.guards)
-    for append in commit.appends:
-        _check_append(append)
-        for draft in append.drafts:
-            _check_body(draft)
-            if draft.kind == "run_queued" and draft is not append.drafts[0]:
-                raise InvalidInputError(
-                    f"'run_queued' must be the first event of stream {append.stream!r}."
-                )
-            if draft.header or draft.kind in PROJECTIONS:
-                _check_header(draft, commit.guards)
+    appends, guards = commit
+    if guards:
+        _check_guards(guards)
+    for append in appends:
+        stream, drafts, epoch, raise_epoch, _ = append
+        if not drafts or (raise_epoch and epoch is None) or not _is_plain(stream):
+            _check_append(append)
+        for draft in drafts:
+            kind, key, header, body, _ = draft
+            if body is not None and (type(body) is not bytes or len(body) > BODY_LIMIT_BYTES):
+                _refuse_body(draft)
+            if not _is_plain(key):
+                _check_text(key, "key", kind)
+            if kind in PROJECTIONS or (header and not _is_simple(header)):
+                _check_header(draft, append, guards)
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and "\0" not in text
+
+
+def _is_simple(header: Header) -> bool:
+    """Whether a header is certainly JSON, and without anything that projections read."""
+    for name, value in header.items():
+        if type(name) is not str or type(value) not in _SIMPLE or name in GENERIC_FIELDS:
+            return False
+    return True
 
 
 def _check_append(append: Append) -> None:
@@ -65,28 +82,24 @@ def _check_append(append: Append) -> None:
     _check_text(append.stream, "stream", append.stream)
 
 
-def _check_body(draft: Draft) -> None:
-    _check_text(draft.key, "key", draft.kind)
+def _refuse_body(draft: Draft) -> NoReturn:
     body = draft.body
-    if body is None:
-        return
-    if type(body) is not bytes:
+    if not isinstance(body, bytes) or type(body) is not bytes:
         raise InvalidInputError(
             f"The body of {draft.kind!r} is {type(body).__name__}; encode it to bytes first.",
             kind=draft.kind,
         )
-    if len(body) > BODY_LIMIT_BYTES:
-        raise PayloadTooLargeError(
-            f"The body of {draft.kind!r} {draft.key!r} has {len(body):,} bytes, over the limit of "
-            f"{BODY_LIMIT_BYTES:,}; store it elsewhere and record a reference.",
-            kind=draft.kind,
-            key=draft.key,
-            bytes=len(body),
-        )
+    raise PayloadTooLargeError(
+        f"The body of {draft.kind!r} {draft.key!r} has {len(body):,} bytes, over the limit of "
+        f"{BODY_LIMIT_BYTES:,}; store it elsewhere and record a reference.",
+        kind=draft.kind,
+        key=draft.key,
+        bytes=len(body),
+    )
 
 
 def _check_text(text: str, what: str, owner: str) -> None:
-    if text.isascii() and "\0" not in text:
+    if _is_plain(text):
         return
     try:
         text.encode("utf-8")
@@ -98,16 +111,13 @@ def _check_text(text: str, what: str, owner: str) -> None:
         raise InvalidInputError(f"The {what} of {owner!r} holds a NUL character: {text!r}.")
 
 
-def _check_header(draft: Draft, guards: Iterable[Guard]) -> None:
-    try:
-        encoded = encode_header(draft.header)
-    except (TypeError, ValueError, RecursionError) as error:
+def _check_header(draft: Draft, append: Append, guards: Sequence[Guard]) -> None:
+    if draft.kind == "run_queued" and draft is not append.drafts[0]:
         raise InvalidInputError(
-            f"The header of {draft.kind!r} {draft.key!r} is not JSON: {error}.", kind=draft.kind
-        ) from error
-    if draft.kind not in PROJECTIONS and not _mentions_generic(draft.header):
-        return
-    header: Header = json.loads(encoded)
+            f"'run_queued' must be the first event of stream {append.stream!r}.",
+            stream=append.stream,
+        )
+    header = _as_json(draft)
     projection = PROJECTIONS.get(draft.kind)
     for field in projection.fields if projection else ():
         _check_field(draft, header, field)
@@ -117,8 +127,14 @@ def _check_header(draft: Draft, guards: Iterable[Guard]) -> None:
             _check_field(draft, header, Field(name, (str,)))
 
 
-def _mentions_generic(header: Header) -> bool:
-    return "unique" in header or "takes" in header or "consumes" in header
+def _as_json(draft: Draft) -> Header:
+    """The header as a reader will see it."""
+    try:
+        return json.loads(encode_header(draft.header))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInputError(
+            f"The header of {draft.kind!r} {draft.key!r} is not JSON: {error}.", kind=draft.kind
+        ) from error
 
 
 def _check_field(draft: Draft, header: Header, field: Field) -> None:
@@ -141,7 +157,7 @@ def _check_field(draft: Draft, header: Header, field: Field) -> None:
         _check_text(value, field.name, draft.kind)
 
 
-def _check_claims(draft: Draft, header: Header, guards: Iterable[Guard]) -> None:
+def _check_claims(draft: Draft, header: Header, guards: Sequence[Guard]) -> None:
     for pair in header.get("unique", ()):
         well_formed = isinstance(pair, list) and len(pair) == 2
         if not well_formed or not all(isinstance(part, str) for part in pair):

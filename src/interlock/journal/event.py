@@ -30,7 +30,7 @@ Header = Mapping[str, Any]
 NO_HASH = bytes(32)
 NO_BODY = bytes(32)
 _NO_HEADER: Header = {}
-_encode_header = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_encode_any = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 _quote = json.encoder.encode_basestring_ascii
 
 
@@ -89,10 +89,23 @@ class Entry(NamedTuple):
 
 
 def encode_header(header: Header) -> str:
-    """The header as it is stored and hashed: JSON, sorted keys, no white space, ASCII only."""
+    """The header as it is stored and hashed: JSON, sorted keys, no white space, ASCII only.
+
+    Raises `TypeError` or `ValueError` for what JSON cannot say (a set, NaN).
+    """
     if not header:
         return "{}"
-    return _encode_header(header)
+    parts: list[str] = []
+    for name in sorted(header):
+        value = header[name]
+        kind = type(value)
+        if kind is str:
+            parts.append(f"{_quote(name)}:{_quote(value)}")
+        elif kind is int:
+            parts.append(f"{_quote(name)}:{value}")
+        else:
+            return _encode_any(header)
+    return "{" + ",".join(parts) + "}"
 
 
 def commit_to(salt: bytes, body: bytes) -> bytes:
@@ -101,7 +114,6 @@ def commit_to(salt: bytes, body: bytes) -> bytes:
 
 
 def event_hash(
-    *,
     prev_hash: bytes,
     commitment: bytes,
     stream: str,

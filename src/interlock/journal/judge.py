@@ -9,11 +9,13 @@ learns that, whatever else is wrong.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Literal
 
+from interlock.errors import PayloadTooLargeError
+from interlock.journal.check import BODY_LIMIT_BYTES
 from interlock.journal.event import NO_BODY, NO_HASH, Draft, Header, encode_header, event_hash
 from interlock.journal.guard import (
     Append,
@@ -52,9 +54,9 @@ _SALT_BYTES = 16
 
 
 class StreamHead:
-    """A stream's end while a group is judged. `is_new` until it is stored."""
+    """A stream's end while groups are judged."""
 
-    __slots__ = ("epoch", "hash", "id", "is_new", "moved", "name", "seq")
+    __slots__ = ("epoch", "hash", "id", "name", "seq")
 
     def __init__(self, name: str, id: int, seq: int, epoch: int, hash: bytes) -> None:
         self.name = name
@@ -62,8 +64,6 @@ class StreamHead:
         self.seq = seq
         self.epoch = epoch
         self.hash = hash
-        self.is_new = False
-        self.moved = False
 
 
 @dataclass(slots=True)
@@ -105,8 +105,9 @@ class Approval:
 
 @dataclass(slots=True)
 class Needs:
-    """What of the stored state a group's guards ask for."""
+    """What of the stored state a group asks for; `guarded`: whether any commit has guards."""
 
+    guarded: bool = False
     streams: dict[str, None] = field(default_factory=dict[str, None])
     unique: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     runs: set[str] = field(default_factory=set[str])
@@ -144,12 +145,13 @@ EventRow = tuple[int, int, int, int, str, int, str, int, str, bytes, bytes]
 
 @dataclass(slots=True)
 class Batch:
-    """Rows to write, in order; `heads` are the streams that moved."""
+    """Rows to write, in order. `last_hash` is that of the last event."""
 
+    streams: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     events: list[EventRow] = field(default_factory=list[EventRow])
     bodies: list[tuple[int, bytes, bytes]] = field(default_factory=list[tuple[int, bytes, bytes]])
     folds: list[Fold] = field(default_factory=list[Fold])
-    heads: list[StreamHead] = field(default_factory=list[StreamHead])
+    last_hash: bytes = NO_HASH
 
 
 def needs_of(items: Sequence[Commit]) -> Needs:
@@ -159,8 +161,10 @@ def needs_of(items: Sequence[Commit]) -> Needs:
     for appends, guards in items:
         for append in appends:
             streams[append[0]] = None
-        for guard in guards:
-            _NEEDS[type(guard)](needs, guard)
+        if guards:
+            needs.guarded = True
+            for guard in guards:
+                _NEEDS[type(guard)](needs, guard)
     if needs.accounts or needs.unread:
         _need_for_drafts(needs, items)
     return needs
@@ -195,38 +199,55 @@ _NEEDS: Mapping[type, Callable[[Needs, Any], None]] = {
 
 
 class Judge:
-    """Judges the commits of one group in order and collects their rows in `batch`."""
+    """Judges the commits of one group in order and collects their rows in `batch`.
+
+    Heads of the snapshot move along, so a snapshot's heads may be kept for the next group.
+    """
 
     def __init__(
         self, snapshot: Snapshot, *, now_us: int, random_bytes: Callable[[int], bytes]
     ) -> None:
         self.batch = Batch()
         self.at_us = max(now_us, snapshot.last_at_us)
+        self.position = snapshot.last_position
         self._snapshot = snapshot
-        self._position = snapshot.last_position
-        self._last_stream = snapshot.last_stream
         self._random_bytes = random_bytes
+        self._salts = b""
+        self._salt_at = 0
+        self._salt_pool_bytes = _SALT_BYTES
 
     def group(self, items: Sequence[Commit]) -> list[Result]:
         """The answer to each commit."""
+        self._salt_pool_bytes = _SALT_BYTES * max(1, len(items))
         return [self._refusal(item) or self._accept(item) for item in items]
 
     def _refusal(self, item: Commit) -> Refused | None:
-        heads = self._snapshot.heads
+        appends, guards = item
+        if len(appends) == 1:
+            append = appends[0]
+            head = self._snapshot.heads.get(append[0])
+            refusal = _misplaced(append, head.seq, head.epoch) if head else _misplaced(append, 0, 0)
+        else:
+            refusal = self._several_misplaced(appends)
+        if guards and refusal is None:
+            return self._guarded(guards)
+        return refusal
+
+    def _several_misplaced(self, appends: Sequence[Append]) -> Refused | None:
+        """As if each append came after the one before it, which may be to the same stream."""
         moved: dict[str, tuple[int, int]] = {}
-        for append in item.appends:
-            stream = append.stream
-            head = heads.get(stream)
-            seq, epoch = moved.get(stream) or ((head.seq, head.epoch) if head else (0, 0))
-            refusal = _misplaced(append, seq, epoch)
+        for append in appends:
+            head = self._snapshot.heads.get(append.stream)
+            at = moved.get(append.stream) or ((head.seq, head.epoch) if head else (0, 0))
+            refusal = _misplaced(append, *at)
             if refusal is not None:
                 return refusal
-            if len(item.appends) > 1:
-                moved[stream] = (seq + len(append.drafts), epoch + append.raise_epoch)
-        if not item.guards:
-            return None
+            moved[append.stream] = (at[0] + len(append.drafts), at[1] + append.raise_epoch)
+        return None
+
+    def _guarded(self, guards: Sequence[Guard]) -> Refused | None:
         asked: dict[str, int] = {}
-        for guard in item.guards:
+        for guard in guards:
             refusal = self._guard(guard, asked)
             if refusal is not None:
                 return refusal
@@ -242,57 +263,56 @@ class Judge:
         return _GUARDS[type(guard)](self._snapshot, guard)
 
     def _accept(self, item: Commit) -> Committed:
-        return Committed([self._append(append) for append in item.appends], self.at_us)
+        return Committed([self._append(append) for append in item[0]], self.at_us)
 
     def _append(self, append: Append) -> tuple[int, int]:
-        head = self._snapshot.heads.get(append.stream) or self._new_stream(append.stream)
-        if append.raise_epoch:
+        stream, drafts, _, raise_epoch, _ = append
+        head = self._snapshot.heads.get(stream) or self._new_stream(stream)
+        if raise_epoch:
             head.epoch += 1
-        if not head.moved:
-            head.moved = True
-            self.batch.heads.append(head)
-        first = (self._position + 1, head.seq + 1)
-        for draft in append.drafts:
+        first = (self.position + 1, head.seq + 1)
+        for draft in drafts:
             self._write(head, draft)
         return first
 
     def _write(self, head: StreamHead, draft: Draft) -> None:
         kind, key, header, body, version = draft
-        position = self._position = self._position + 1
+        stream, epoch, at_us, prev_hash = head.name, head.epoch, self.at_us, head.hash
+        position = self.position = self.position + 1
         seq = head.seq = head.seq + 1
-        commitment = NO_BODY
-        if body is not None:
-            salt = self._random_bytes(_SALT_BYTES)
-            commitment = hashlib.sha256(salt + body).digest()
-            self.batch.bodies.append((position, salt, body))
         text = encode_header(header)
-        prev_hash, at_us = head.hash, self.at_us
-        head.hash = event_hash(
-            prev_hash=prev_hash,
-            commitment=commitment,
-            stream=head.name,
-            seq=seq,
-            epoch=head.epoch,
-            kind=kind,
-            version=version,
-            key=key,
-            at_us=at_us,
-            header=text,
+        commitment = NO_BODY if body is None else self._commit_to(position, body)
+        head.hash = self.batch.last_hash = event_hash(
+            prev_hash, commitment, stream, seq, epoch, kind, version, key, at_us, text
         )
         self.batch.events.append(
-            (position, head.id, seq, head.epoch, kind, version, key, at_us, text, commitment,
-             prev_hash)
-        )  # fmt: skip
+            (position, head.id, seq, epoch, kind, version, key, at_us, text, commitment, prev_hash)
+        )
         if kind in PROJECTIONS or (header and _touches_projections(header)):
-            place = Place(position, head.name, seq, key, at_us)
+            place = Place(position, stream, seq, key, at_us)
             self.batch.folds.extend(folds(kind, header, place))
             _Change(self._snapshot, place, kind, header).apply()
 
+    def _commit_to(self, position: int, body: bytes) -> bytes:
+        if len(body) > BODY_LIMIT_BYTES:
+            raise PayloadTooLargeError(
+                f"A body has {len(body):,} bytes, over the limit of {BODY_LIMIT_BYTES:,}; store it "
+                "elsewhere and record a reference."
+            )
+        start, end = self._salt_at, self._salt_at + _SALT_BYTES
+        if end > len(self._salts):
+            self._salts = self._random_bytes(self._salt_pool_bytes)
+            start, end = 0, _SALT_BYTES
+        self._salt_at = end
+        salt = self._salts[start:end]
+        self.batch.bodies.append((position, salt, body))
+        return sha256(salt + body).digest()
+
     def _new_stream(self, stream: str) -> StreamHead:
-        self._last_stream += 1
-        head = StreamHead(stream, self._last_stream, 0, 0, NO_HASH)
-        head.is_new = True
-        self._snapshot.heads[stream] = head
+        snapshot = self._snapshot
+        snapshot.last_stream += 1
+        head = snapshot.heads[stream] = StreamHead(stream, snapshot.last_stream, 0, 0, NO_HASH)
+        self.batch.streams.append((head.id, stream))
         return head
 
 
@@ -308,7 +328,7 @@ def _misplaced(append: Append, seq: int, epoch: int) -> Refused | None:
     if after_seq is not None and seq != after_seq:
         detail = f"expected the last event to be {after_seq}, but it is {seq}"
         return Refused("wrong_seq", stream, detail=detail)
-    if seq and drafts[0].kind == "run_queued":
+    if seq and drafts[0][0] == "run_queued":
         return Refused("stream_exists", stream, detail="the run exists already")
     return None
 

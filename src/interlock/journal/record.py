@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from interlock.journal.event import event_hash
 
-__all__ = ["ChangedHead", "HeadsAt", "Record", "StreamEnd"]
+__all__ = ["ChangedHead", "HeadsAt", "Record"]
 
 
 class Record(NamedTuple):
@@ -29,26 +29,17 @@ class Record(NamedTuple):
     def hash(self) -> bytes:
         """SHA-256 over the event's fields, from what is stored."""
         return event_hash(
-            prev_hash=self.prev_hash,
-            commitment=self.commitment,
-            stream=self.stream,
-            seq=self.seq,
-            epoch=self.epoch,
-            kind=self.kind,
-            version=self.version,
-            key=self.key,
-            at_us=self.at_us,
-            header=self.header,
+            self.prev_hash,
+            self.commitment,
+            self.stream,
+            self.seq,
+            self.epoch,
+            self.kind,
+            self.version,
+            self.key,
+            self.at_us,
+            self.header,
         )
-
-
-class StreamEnd(NamedTuple):
-    """The stored head of a stream."""
-
-    stream: str
-    seq: int
-    epoch: int
-    hash: bytes
 
 
 class ChangedHead(NamedTuple):

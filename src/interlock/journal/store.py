@@ -16,7 +16,7 @@ from typing import Protocol
 
 from interlock.journal.event import Entry, Event
 from interlock.journal.guard import Commit, Result
-from interlock.journal.record import HeadsAt, Record, StreamEnd
+from interlock.journal.record import HeadsAt, Record
 from interlock.journal.rows import (
     EffectRow,
     EffectState,
@@ -82,10 +82,6 @@ class Store(Protocol):
 
     def records(self, after_position: int = 0, limit: int = 1000) -> list[Record]:
         """Events of all streams by position exactly as stored, with salts and bodies."""
-        ...
-
-    def heads(self, after_stream: str = "", limit: int = 1000) -> list[StreamEnd]:
-        """The stored ends of all streams by name, a page at a time."""
         ...
 
     def heads_since(self, after_position: int) -> HeadsAt:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from interlock.journal.event import NO_BODY, NO_HASH, commit_to
-from interlock.journal.record import Record, StreamEnd
+from interlock.journal.record import Record
 
 __all__ = ["Verifiable", "verify_chains"]
 
@@ -19,7 +19,6 @@ class Verifiable(Protocol):
 
     def records(self, after_position: int = 0, limit: int = 1000) -> list[Record]: ...
 
-    def heads(self, after_stream: str = "", limit: int = 1000) -> list[StreamEnd]: ...
 
 
 def verify_chains(store: Verifiable) -> Iterator[str]:

@@ -12,16 +12,21 @@ import functools
 import inspect
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from interlock.base.codec import canonical
 from interlock.base.failure import Failure, failure_of, read_failure
 from interlock.base.identifier import derived_id
-from interlock.errors import EffectFailedError, InterlockError, InvalidInputError, ReplayMismatchError
+from interlock.errors import (
+    EffectFailedError,
+    InterlockError,
+    InvalidInputError,
+    ReplayMismatchError,
+)
 from interlock.journal.event import Draft
 from interlock.journal.guard import Refused, TakesMail
 from interlock.journal.rows import Mail
-from interlock.orchestrator.operation import UNSET, Operation, OperationHost, read_json
+from interlock.orchestrator.operation import UNSET, Operation, OperationHost, read_object
 from interlock.orchestrator.retry import Retry
 from interlock.tools.effects import (
     CannotTell,
@@ -56,7 +61,17 @@ class EffectOperation(Operation):
         }
     )
     wait_kind = "effect"
-    __slots__ = ("arguments", "effect_key", "fresh", "log", "resolution", "task", "thread", "tool")
+    __slots__ = (
+        "arguments",
+        "effect_key",
+        "fresh",
+        "log",
+        "resolution",
+        "stopped",
+        "task",
+        "thread",
+        "tool",
+    )
 
     def __init__(
         self, session: OperationHost, tool: Tool[Any, Any], arguments: dict[str, Any]
@@ -69,6 +84,7 @@ class EffectOperation(Operation):
         # True only between the acknowledged intent and the call, in the process that wrote it.
         self.fresh = False
         self.resolution: Mail | None = None
+        self.stopped = False
         self.task: asyncio.Task[None] | None = None
         self.thread: asyncio.Future[Any] | None = None
 
@@ -89,7 +105,7 @@ class EffectOperation(Operation):
             case "effect_failed":
                 self.reject(self._failed_error(read_failure(body)))
             case "effect_resolved" if self.log.state == "settled":
-                self._resolved(read_json(body) or {})
+                self._resolved(read_object(body))
             case _:
                 self.resolution = None
                 self.fresh = kind == "effect_intended" and self.session.live
@@ -221,7 +237,11 @@ class EffectOperation(Operation):
             result = await self._call(self.tool.function, seconds)
             body = self.tool.result.encode(result, self._label())
             value = self.tool.result.read_back(result, body, self._label())
-        except Exception as error:  # noqa: BLE001 - whatever it was decides the outcome
+        except asyncio.CancelledError as error:
+            if self.stopped:
+                raise
+            return self._outcome_of(error), UNSET
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - what it was decides the outcome
             return self._outcome_of(error), UNSET
         header = {"effect_key": self.effect_key}
         return Draft("effect_completed", self.key, header, body), value
@@ -267,10 +287,10 @@ class EffectOperation(Operation):
         else:
             self.start()
 
-    def _outcome_of(self, error: Exception) -> Draft:
+    def _outcome_of(self, error: BaseException) -> Draft:
         failure = failure_of(error)
-        header = {"effect_key": self.effect_key, "reason": failure.name()}
-        if not self.tool.says_not_made(error):
+        header: dict[str, Any] = {"effect_key": self.effect_key, "reason": failure.name()}
+        if not (isinstance(error, Exception) and self.tool.says_not_made(error)):
             return Draft("effect_unknown", self.key, header, failure.encode())
         failures = self.log.failures + 1
         if failures >= self.tool.attempts:
@@ -288,11 +308,15 @@ class EffectOperation(Operation):
         try:
             answer = await self._call(self.tool.lookup, self.tool.timeout.total_seconds())
             if isinstance(answer, Happened):
-                found: Happened[Any] = answer
+                found = cast("Happened[Any]", answer)
                 body = self.tool.result.encode(found.value, self._label())
                 header = {"effect_key": self.effect_key, "found": True}
                 return Draft("effect_completed", self.key, header, body), UNSET
-        except Exception as error:  # noqa: BLE001 - a lookup that fails cannot tell
+        except asyncio.CancelledError:
+            if self.stopped:
+                raise
+            answer = CannotTell("the lookup was cancelled")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a failed lookup cannot tell
             answer = CannotTell(failure_of(error).sentence())
         verdict = "not_happened" if isinstance(answer, NotHappened) else "cannot_tell"
         reason = answer.reason if isinstance(answer, CannotTell) else ""
@@ -347,7 +371,7 @@ class EffectOperation(Operation):
         return (Draft("task_withdrawn", self.key, {"task": self._task_id()}),)
 
     def _read_resolution(self, mail: Mail) -> tuple[str, str]:
-        data = read_json(mail.body) or {}
+        data = read_object(mail.body)
         verdict = str(data.get("verdict") or data.get("choice", ""))
         if verdict not in ("happened", "not_happened", "given_up"):
             return "", f"{verdict!r} is none of happened, not_happened, given_up"
@@ -366,6 +390,7 @@ class EffectOperation(Operation):
     def stop(self) -> None:
         """The claim ends; the call, if one is under way, is unknown to the next one."""
         super().stop()
+        self.stopped = True
         if self.task is not None:
             self.task.cancel()
 

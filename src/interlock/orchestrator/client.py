@@ -7,9 +7,11 @@ same id changes nothing.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 from interlock.base.codec import canonical
 from interlock.base.identifier import new_id
@@ -30,6 +32,7 @@ from interlock.journal.guard import (
     Guard,
     NewMessage,
     Refused,
+    Result,
     RunIn,
     TaskOpen,
     UniqueKey,
@@ -39,10 +42,26 @@ from interlock.journal.rows import EffectRow, InboxRow, RunRow, RunState
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.start import StartOptions, queued_draft
 
-__all__ = ["Client", "Started"]
+__all__ = ["Client", "Placement", "Started"]
 
 _UNFINISHED: tuple[RunState, ...] = ("queued", "running", "waiting", "parked")
 _VERDICTS = ("happened", "not_happened", "given_up")
+
+
+class Placement(Protocol):
+    """An executor in this process that may take a new run at once, without queueing it first."""
+
+    def reserve(self, run: str, agent: Agent, queued: Draft) -> Draft | None:
+        """Keep a place for the run and answer its claim, or None when it has to queue."""
+        ...
+
+    def settle(self, run: str, agent: Agent, queued: Draft, result: Result | StorageError) -> None:
+        """The commit of a run that has a place is answered: begin it, or free the place."""
+        ...
+
+    def committed(self) -> None:
+        """A run was queued, or mail was sent."""
+        ...
 
 
 class Started(NamedTuple):
@@ -61,18 +80,21 @@ class Client:
         clock: Clock,
         agents: Mapping[str, Agent],
         code_version: str,
-        committed: Callable[[], None] = lambda: None,
+        placement: Placement | None = None,
     ) -> None:
         self.journal = journal
         self._clock = clock
         self._agents = agents
         self._code_version = code_version
-        self._committed = committed
+        self._placement = placement
 
     # Starting.
 
     async def start(
-        self, agent: str, input: Any = None, options: StartOptions | None = None  # noqa: A002
+        self,
+        agent: str,
+        input: Any = None,
+        options: StartOptions | None = None,
     ) -> Started:
         """Start a run.
 
@@ -96,12 +118,31 @@ class Client:
         guards: tuple[Guard, ...] = ()
         if given.idempotency_key is not None:
             guards = (UniqueKey(given.start_scope(agent.name), given.idempotency_key),)
-        commit = Commit((Append(run, (draft,), after_seq=0),), guards)
-        result = await self.journal.commit(commit)
+        result = await self._create(run, agent, draft, guards)
         if isinstance(result, Refused):
             return self._started_before(result, body, given)
-        self._committed()
         return Started(run, True)
+
+    async def _create(
+        self, run: str, agent: Agent, draft: Draft, guards: tuple[Guard, ...]
+    ) -> Result:
+        place = self._placement
+        claim = None if place is None else place.reserve(run, agent, draft)
+        if place is None or claim is None:
+            append = Append(run, (draft,), after_seq=0)
+            result = await self.journal.commit(Commit((append,), guards))
+            self._committed()
+            return result
+        append = Append(run, (draft, claim), epoch=0, raise_epoch=True, after_seq=0)
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        # The place is settled whether or not the caller is still there to hear the answer.
+        settle = partial(place.settle, run, agent, draft)
+        self.journal.submit(Commit((append,), guards), partial(_answer, answer, settle))
+        return await answer
+
+    def _committed(self) -> None:
+        if self._placement is not None:
+            self._placement.committed()
 
     def _started_before(self, refused: Refused, body: bytes, options: StartOptions) -> Started:
         if refused.reason != "key_taken":
@@ -182,7 +223,9 @@ class Client:
             choices = list(_VERDICTS)
         if choices and choice not in choices:
             offered = ", ".join(repr(c) for c in choices)
-            raise InvalidInputError(f"inbox task {task}: {choice!r} is not offered; there is {offered}.")
+            raise InvalidInputError(
+                f"inbox task {task}: {choice!r} is not offered; there is {offered}."
+            )
         answer = {"choice": choice, "note": note, "value": value}
         if row.kind == "effect":
             answer |= {"verdict": choice, "result": value}
@@ -288,6 +331,20 @@ class Client:
         if row is None:
             raise NotFoundError(f"no effect {effect_key!r} in this store.", effect_key=effect_key)
         return row
+
+
+def _answer(
+    answer: asyncio.Future[Result],
+    settle: Callable[[Result | StorageError], None],
+    result: Result | StorageError,
+) -> None:
+    settle(result)
+    if answer.cancelled():
+        return
+    if isinstance(result, StorageError):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
 
 
 def _unexpected(refused: Refused) -> StorageError:

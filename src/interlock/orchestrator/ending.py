@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from interlock.base.failure import Failure, failure_of
@@ -15,6 +16,7 @@ from interlock.errors import InterlockError
 from interlock.journal.event import Draft
 from interlock.journal.guard import Append
 from interlock.journal.rows import RunRow
+from interlock.journal.store import Store
 
 if TYPE_CHECKING:
     from interlock.orchestrator.session import Session
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Ending",
     "RunContinuation",
+    "cancel_children",
     "cancel_message",
     "child_message",
     "end_of_run",
@@ -29,7 +32,7 @@ __all__ = [
 ]
 
 
-class RunContinuation(BaseException):  # noqa: N818 - no error: `run.continue_as_new` unwinds with it
+class RunContinuation(BaseException):
     """Ends this generation of the run; the next begins with `body` as its input."""
 
     def __init__(self, body: bytes) -> None:
@@ -50,14 +53,12 @@ def end_of_run(session: Session, root: asyncio.Task[Any]) -> Ending | None:
     Raises `InterlockError` when the run cannot end and an operator is needed.
     """
     last = _last_event(session, root)
-    children = session.services.journal.store.open_children(session.run_id) if session.children else []
+    children = (
+        session.services.journal.store.open_children(session.run_id) if session.children else []
+    )
     if last.kind != "run_continued" and any(c.close_policy == "wait" for c in children):
         return None
-    appends = tuple(
-        cancel_message(child.id, message_id=f"close:{child.id}", by=session.run_id, reason="parent ended")
-        for child in children
-        if child.close_policy == "cancel"
-    )
+    appends = _cancelling(session.run_id, children)
     if last.kind == "run_continued":
         state = session.state_body()
         carried = (Draft("state_changed", "", {}, state),) if state is not None else ()
@@ -97,6 +98,19 @@ def _failed(session: Session, error: BaseException) -> Draft:
     reason = error.code if isinstance(error, InterlockError) else failure.name()
     header = {"reason": reason, "outcome": session.outcome}
     return Draft("run_failed", "", header, failure.encode())
+
+
+def cancel_children(store: Store, run: str) -> tuple[Append, ...]:
+    """Requests to cancel the open children of a run that is ended without executing."""
+    return _cancelling(run, store.open_children(run))
+
+
+def _cancelling(run: str, children: Sequence[RunRow]) -> tuple[Append, ...]:
+    return tuple(
+        cancel_message(child.id, message_id=f"close:{child.id}", by=run, reason="parent ended")
+        for child in children
+        if child.close_policy == "cancel"
+    )
 
 
 def child_message(row: RunRow, last: Draft) -> Append:

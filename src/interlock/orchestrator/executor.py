@@ -17,16 +17,17 @@ from typing import Any, Final, Protocol
 
 from interlock.base.failure import Failure
 from interlock.clock import Clock, Threads
-from interlock.errors import NotFoundError, StorageError
+from interlock.errors import NotFoundError, StorageCorruptError, StorageError
 from interlock.journal.event import Draft, Entry
 from interlock.journal.guard import Append, Commit, Committed, Result, RunIn
 from interlock.journal.journal import Journal
 from interlock.journal.rows import RunRow
 from interlock.orchestrator.admission import Admission
 from interlock.orchestrator.agent import Agent
-from interlock.orchestrator.ending import child_message
+from interlock.orchestrator.ending import cancel_children, child_message
 from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
+from interlock.orchestrator.start import first_claim
 
 __all__ = ["Executor", "ExecutorOptions", "Lease"]
 
@@ -86,8 +87,8 @@ class Executor:
         self._claiming: set[str] = set()
         self._admission = Admission(journal.store, agents, options.concurrency)
         self._draining = False
-        self._nudged: asyncio.Event
-        self._empty: asyncio.Event
+        self._nudged: asyncio.Event | None = None
+        self._empty: asyncio.Event | None = None
         self._ending: dict[str, list[asyncio.Future[RunRow]]] = {}
         self._mail_position = 0
         self._changes = 0
@@ -97,13 +98,13 @@ class Executor:
     async def run(self) -> None:
         """Execute runs until `drain` is called. Raises the `StorageError` that stops it."""
         self.loop = asyncio.get_running_loop()
-        self._nudged = asyncio.Event()
+        nudged = self._nudged = asyncio.Event()
         self._empty = asyncio.Event()
         self._changes = self.journal.store.changes()
         self._admission.recover()
-        self._nudged.set()
+        self.nudge()
         while not (self._draining or self.failure):
-            await self._wait_for_work()
+            await self._wait_for_work(nudged)
             self._look_around()
         await self._until_empty()
         if self.failure:
@@ -126,22 +127,22 @@ class Executor:
         self.nudge()
 
     async def _until_empty(self) -> None:
-        while self._sessions or self._claiming:
+        while self._empty is not None and (self._sessions or self._claiming):
             self._empty.clear()
             await self._empty.wait()
 
-    async def _wait_for_work(self) -> None:
+    async def _wait_for_work(self, nudged: asyncio.Event) -> None:
         seconds = self._options.poll.total_seconds()
         try:
             async with asyncio.timeout(seconds):
-                await self._nudged.wait()
+                await nudged.wait()
         except TimeoutError:
             pass
-        self._nudged.clear()
+        nudged.clear()
 
     def nudge(self) -> None:
         """Something was committed that an executor should look at."""
-        if hasattr(self, "_nudged"):
+        if self._nudged is not None and self._empty is not None:
             self._nudged.set()
             self._empty.set()
 
@@ -163,28 +164,37 @@ class Executor:
         self.nudge()
 
     def _route_mail(self) -> None:
-        for mail in self.journal.store.mail_since(self._mail_position):
-            self._mail_position = max(self._mail_position, mail.position)
-            session = self._sessions.get(mail.run)
-            if session is not None:
-                session.receive(mail)
+        while mails := self.journal.store.mail_since(self._mail_position):
+            self._mail_position = mails[-1].position
+            for mail in mails:
+                session = self._sessions.get(mail.run)
+                if session is not None:
+                    session.receive(mail)
 
     # Admission and claims.
 
-    def start_now(self, run: str, agent: Agent, tenant: str, commit: Commit) -> bool:
-        """Queue and claim a new run in one commit, where nobody else waits for a place.
-
-        `commit` is the run's `run_queued`. Answers False, having done nothing, when the run has to
-        be queued like others. A refusal of the commit is logged nowhere: use it only for commits
-        without guards that can be refused.
-        """
-        if self._draining or self.failure or not hasattr(self, "loop"):
-            return False
+    def reserve(self, run: str, agent: Agent, queued: Draft) -> Draft | None:
+        """Keep a place for a new run, where nobody else waits for one (see `client.Placement`)."""
+        if self._draining or self.failure or self._nudged is None:
+            return None
         if not self._admission.idle() or not self._admission.has_room(agent):
-            return False
+            return None
+        if queued.header["start_after_us"] > self.clock.now_us():
+            return None
         self._claiming.add(run)
-        self._admission.began(run, agent.name, tenant)
-        return True
+        self._admission.began(run, agent.name, queued.header["tenant"])
+        return Draft("run_claimed", "", {"worker": self.worker, "claim": 1})
+
+    def settle(self, run: str, agent: Agent, queued: Draft, result: Result | StorageError) -> None:
+        """Begin a run that had a place, or free the place (see `client.Placement`)."""
+        self._claiming.discard(run)
+        if isinstance(result, StorageError):
+            self.failed(result)
+        elif not isinstance(result, Committed) or self._draining:
+            self._left(run)
+        else:
+            row, entries = first_claim(run, agent, queued, result, self.worker)
+            self._begin(row, 1, entries)
 
     def _admit(self) -> None:
         if self._draining or self.failure:
@@ -194,15 +204,18 @@ class Executor:
 
     def _claim(self, row: RunRow) -> None:
         head = self.journal.store.head(row.id)
-        assert head is not None
-        self._claiming.add(row.id)
-        self._admission.began(row.id, row.agent, row.tenant)
+        if head is None:
+            raise StorageCorruptError(f"run {row.id} is listed but has no events.", run=row.id)
         count = row.claims + 1 if head.seq == row.claim_seq else 1
         claim = Draft("run_claimed", "", {"worker": self.worker, "claim": count})
         drafts, appends = self._instead_of_executing(row, count)
+        if row.state == "parked" and not drafts:
+            return
+        self._claiming.add(row.id)
+        self._admission.began(row.id, row.agent, row.tenant)
         own = Append(row.id, (claim, *drafts), head.epoch, raise_epoch=True, after_seq=head.seq)
         guard = RunIn(row.id, ("queued", "running", "waiting", "parked"))
-        done = partial(self._claimed, row, head.epoch + 1, bool(drafts))
+        done = partial(self._claimed, row, head.epoch + 1 if not drafts else None)
         self.journal.submit(Commit((own, *appends), (guard,)), done)
 
     def _instead_of_executing(
@@ -242,13 +255,14 @@ class Executor:
         self, row: RunRow, header: dict[str, Any]
     ) -> tuple[tuple[Draft, ...], tuple[Append, ...]]:
         last = Draft("run_cancelled", "", header)
-        return (last,), (child_message(row, last),) if row.parent else ()
+        appends = cancel_children(self.journal.store, row.id)
+        return (last,), (*appends, child_message(row, last)) if row.parent else appends
 
-    def _claimed(self, row: RunRow, epoch: int, over: bool, result: Result | StorageError) -> None:
+    def _claimed(self, row: RunRow, epoch: int | None, result: Result | StorageError) -> None:
         self._claiming.discard(row.id)
         if isinstance(result, StorageError):
             self.failed(result)
-        elif not isinstance(result, Committed) or over or self._draining:
+        elif not isinstance(result, Committed) or epoch is None or self._draining:
             self._left(row.id)
             self.committed()
             self._tell(row.id)
@@ -258,7 +272,8 @@ class Executor:
     def _open(self, run: str, epoch: int) -> None:
         store = self.journal.store
         row = store.run(run)
-        assert row is not None
+        if row is None:
+            raise StorageCorruptError(f"run {run} was claimed but is not listed.", run=run)
         entries = store.read(run, row.generation_seq - 1)
         self._begin(row, epoch, entries)
 
@@ -321,6 +336,8 @@ class Executor:
         """A future of the run's row when it is finished or parked."""
         future: asyncio.Future[RunRow] = self.loop.create_future()
         self._ending.setdefault(run, []).append(future)
+        if run in self._sessions or run in self._claiming:
+            return future
         row = self.journal.store.run(run)
         if row is not None and row.state in ("completed", "failed", "cancelled", "parked"):
             self._tell(run)

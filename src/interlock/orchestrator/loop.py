@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import os
-import sys
+import inspect
 import sysconfig
 from asyncio import events
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
+from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol
 
 from interlock.errors import ForbiddenInRunError
@@ -27,16 +28,43 @@ __all__ = ["LoopHost", "RunLoop", "TaskNode", "user_line"]
 
 _MAX_TICKS: Final = 100_000
 _MAX_TICKS_WHILE_CANCELLING: Final = 16
-_FORBIDDEN: Final = (
-    "run_in_executor run_forever run_until_complete getaddrinfo getnameinfo create_connection "
-    "create_server create_unix_connection create_unix_server create_datagram_endpoint sendfile "
-    "start_tls connect_accepted_socket connect_read_pipe connect_write_pipe subprocess_shell "
-    "subprocess_exec add_reader remove_reader add_writer remove_writer sock_recv sock_recv_into "
-    "sock_recvfrom sock_recvfrom_into sock_sendall sock_sendto sock_connect sock_accept "
-    "sock_sendfile add_signal_handler remove_signal_handler set_default_executor "
-    "shutdown_default_executor"
-).split()
-_OWN_FOLDER: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_FORBIDDEN: Final = [
+    "run_in_executor",
+    "run_forever",
+    "run_until_complete",
+    "getaddrinfo",
+    "getnameinfo",
+    "create_connection",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "create_datagram_endpoint",
+    "sendfile",
+    "start_tls",
+    "connect_accepted_socket",
+    "connect_read_pipe",
+    "connect_write_pipe",
+    "subprocess_shell",
+    "subprocess_exec",
+    "add_reader",
+    "remove_reader",
+    "add_writer",
+    "remove_writer",
+    "sock_recv",
+    "sock_recv_into",
+    "sock_recvfrom",
+    "sock_recvfrom_into",
+    "sock_sendall",
+    "sock_sendto",
+    "sock_connect",
+    "sock_accept",
+    "sock_sendfile",
+    "add_signal_handler",
+    "remove_signal_handler",
+    "set_default_executor",
+    "shutdown_default_executor",
+]
+_OWN_FOLDER: Final = str(Path(__file__).resolve().parent.parent)
 _LIBRARY_FOLDERS: Final = tuple(
     {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
@@ -138,8 +166,10 @@ class RunLoop(asyncio.AbstractEventLoop):
                 return
             for _ in range(len(ready)):
                 handle = ready.popleft()
-                if not handle._cancelled:  # type: ignore[attr-defined]
-                    handle._run()  # type: ignore[attr-defined]
+                if not handle.cancelled():
+                    # The task that raised SystemExit holds it: it ends the run, not the process.
+                    with suppress(SystemExit):
+                        handle._run()  # noqa: SLF001 - a loop runs its handles, as asyncio's own do
 
     def set_time(self, at_us: int) -> None:
         """The time that the run's code sees: that of the last outcome it was given."""
@@ -262,25 +292,21 @@ class RunLoop(asyncio.AbstractEventLoop):
 
 
 def _discard(task: asyncio.Task[Any]) -> None:
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
-    coroutine = task.get_coro()
-    try:
-        if coroutine is not None:
-            coroutine.close()  # type: ignore[union-attr]
-    except BaseException:  # noqa: BLE001, S110 - the code is being forgotten, with what it says
-        pass
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - it is meant
+    # The code is being forgotten, and with it whatever its `finally` blocks raise.
+    with suppress(BaseException):
+        task.get_coro().close()
 
 
 def user_line() -> str:
     """`file:line` of the innermost frame that is neither Interlock's nor a library's."""
-    frame = sys._getframe(1)
-    fallback = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    frame = inspect.currentframe()
     while frame is not None:
-        path = os.path.abspath(frame.f_code.co_filename)
+        path = str(Path(frame.f_code.co_filename).absolute())
         if not path.startswith((_OWN_FOLDER, *_LIBRARY_FOLDERS)) and not path.endswith(">"):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
-    return fallback
+    return "the run's code"
 
 
 def _refuse(what: str) -> NoReturn:
@@ -293,7 +319,7 @@ def _refuse(what: str) -> NoReturn:
 
 
 def _forbid(name: str) -> Callable[..., NoReturn]:
-    def refused(self: RunLoop, *args: Any, **kwargs: Any) -> NoReturn:
+    def refused(_self: RunLoop, *_args: Any, **_kwargs: Any) -> NoReturn:
         _refuse(f"asyncio's loop.{name}")
 
     refused.__name__ = name

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from interlock.clock import Clock, Threads
 from interlock.errors import ReplayMismatchError
@@ -17,7 +17,7 @@ from interlock.journal.event import Draft
 from interlock.journal.guard import Append, Guard, Refused
 from interlock.journal.rows import Mail
 
-__all__ = ["UNSET", "DurableFuture", "Operation", "OperationHost", "Unset", "read_json"]
+__all__ = ["UNSET", "DurableFuture", "Operation", "OperationHost", "Unset", "read_object"]
 
 
 class Unset:
@@ -258,6 +258,7 @@ class Operation:
         }
 
 
-def read_json(body: bytes | None) -> Any:
-    """A body as plain JSON; an absent one is null."""
-    return None if body is None else json.loads(body)
+def read_object(body: bytes | None) -> dict[str, Any]:
+    """A body that is a JSON object; an absent one, or another value, is empty."""
+    data: Any = None if body is None else json.loads(body)
+    return cast("dict[str, Any]", data) if isinstance(data, dict) else {}

@@ -16,10 +16,10 @@ __all__ = ["NO_RETRY", "Retry", "retry_after_seconds"]
 class Retry:
     """How often a step is attempted, and the pause between attempts.
 
-    The pause before attempt n+1 is drawn from 0 to `min(cap, base * factor ** (n - 1))`: exponential
-    backoff with full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015).
-    An error that carries `Retry-After` (seconds or an HTTP date, RFC 9110 section 10.2.3) is given
-    at least that pause.
+    The pause before attempt n+1 is drawn from 0 to `min(cap, base * factor ** (n - 1))`:
+    exponential backoff with full jitter (Brooker, "Exponential Backoff And Jitter", AWS
+    Architecture Blog, 2015). An error that carries `Retry-After` (seconds or an HTTP date, RFC
+    9110 section 10.2.3) is given at least that pause.
 
     `attempts` counts all attempts, the first included, at least 1; they are counted across
     restarts. `retry_on` are the exceptions worth another attempt; `give_up_on` wins over it.
@@ -34,7 +34,9 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
-            raise DeclarationError(f"Retry(attempts={self.attempts}): at least 1 attempt is needed.")
+            raise DeclarationError(
+                f"Retry(attempts={self.attempts}): at least 1 attempt is needed."
+            )
         if self.base < timedelta(0) or self.cap < timedelta(0):
             raise DeclarationError("Retry: base and cap cannot be negative.")
         if self.factor < 1:

@@ -16,9 +16,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
-from interlock.base.codec import canonical, codec_for, return_type
+from interlock.base.codec import Codec, canonical, codec_for
 from interlock.base.identifier import derived_id
 from interlock.errors import ForbiddenInRunError, InvalidInputError, StepFailedError
 from interlock.orchestrator.calls import EffectOperation
@@ -28,7 +29,7 @@ from interlock.orchestrator.operation import Operation
 from interlock.orchestrator.retry import NO_RETRY, Retry
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.start import ClosePolicy, StartOptions, queued_draft
-from interlock.orchestrator.steps import StepOperation, StepPlan, bound
+from interlock.orchestrator.steps import StepOperation, StepPlan, bound, callee
 from interlock.orchestrator.waits import (
     ChildOperation,
     Decision,
@@ -66,15 +67,14 @@ class Escalation:
 class Child(Generic[T]):
     """A child run that was started. Its result may be awaited more than once."""
 
-    def __init__(self, run: Run, run_id: str, agent: str, kind: Any) -> None:
+    def __init__(self, run_id: str, agent: str, result: Callable[[], Awaitable[T]]) -> None:
         self.id = run_id
         self.agent = agent
-        self._run = run
-        self._kind = kind
+        self._result = result
 
     async def result(self) -> T:
         """The child's result. Raises `ChildFailedError` when it failed or was cancelled."""
-        return cast("T", await self._run._child_result(self.id, self.agent, self._kind))
+        return await self._result()
 
 
 class Run:
@@ -118,7 +118,7 @@ class Run:
         *arguments: Any,
         name: str | None = None,
         retry: Retry = NO_RETRY,
-        timeout: timedelta | None = None,
+        timeout: timedelta | None = None,  # noqa: ASYNC109 - durable, not asyncio's
         total_timeout: timedelta | None = None,
         fallback: Callable[..., Any] | Value[Any] | Escalation | None = None,
     ) -> T: ...
@@ -130,7 +130,7 @@ class Run:
         *arguments: Any,
         name: str | None = None,
         retry: Retry = NO_RETRY,
-        timeout: timedelta | None = None,
+        timeout: timedelta | None = None,  # noqa: ASYNC109 - durable, not asyncio's
         total_timeout: timedelta | None = None,
         fallback: Callable[..., Any] | Value[Any] | Escalation | None = None,
     ) -> T: ...
@@ -141,7 +141,7 @@ class Run:
         *arguments: Any,
         name: str | None = None,
         retry: Retry = NO_RETRY,
-        timeout: timedelta | None = None,
+        timeout: timedelta | None = None,  # noqa: ASYNC109 - durable, not asyncio's
         total_timeout: timedelta | None = None,
         fallback: Callable[..., Any] | Value[Any] | Escalation | None = None,
     ) -> Any:
@@ -155,8 +155,18 @@ class Run:
         is what takes over when the step fails for good: a function with the same arguments, a
         `Value`, or an `Escalation`. Raises `StepFailedError` without one.
         """
-        label = name or _name_of(function)
-        plan = self._plan("step", function, arguments, label, retry, timeout, total_timeout)
+        known = callee(function)
+        label = name or known.name
+        plan = StepPlan(
+            "step",
+            bound(function, arguments),
+            canonical(list(arguments), f"step {label!r}"),
+            known.codec,
+            retry,
+            timeout,
+            total_timeout,
+            known.is_async,
+        )
         try:
             return await self._perform(StepOperation(self._session, label, plan))
         except StepFailedError as error:
@@ -176,27 +186,6 @@ class Run:
                 raise error
             return decision.value
         return await self.step(fallback, *arguments, name=f"{label}.fallback")
-
-    def _plan(
-        self,
-        noun: str,
-        function: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        label: str,
-        retry: Retry,
-        timeout: timedelta | None,
-        total_timeout: timedelta | None,
-    ) -> StepPlan:
-        return StepPlan(
-            noun,
-            bound(function, arguments),
-            canonical(list(arguments), f"{noun} {label!r}"),
-            codec_for(return_type(function)),
-            retry,
-            timeout,
-            total_timeout,
-            inspect.iscoroutinefunction(inspect.unwrap(function)),
-        )
 
     async def call(self, tool: Tool[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Call a tool through the gateway.
@@ -245,16 +234,14 @@ class Run:
 
     async def sleep(self, duration: timedelta) -> None:
         """Wait, durably: over restarts, at no cost while waiting."""
-        due_us = self._due_us(duration)
-        assert due_us is not None
-        await self._perform(TimerOperation(self._session, "sleep", due_us))
+        await self._perform(TimerOperation(self._session, "sleep", self._after_us(duration)))
 
     async def wait(
         self,
         signal: str,
         *,
         type: Any = Any,  # noqa: A002 - the word users expect
-        timeout: timedelta | None = None,
+        timeout: timedelta | None = None,  # noqa: ASYNC109 - durable, not asyncio's
         default: Any = _NOTHING,
     ) -> Any:
         """Wait for a signal and answer its payload, read as `type`.
@@ -263,9 +250,7 @@ class Run:
         After `timeout` answers `default`, or raises `TimeoutError` without one. Raises
         `InvalidInputError` when the payload does not fit.
         """
-        operation = SignalOperation(
-            self._session, signal, codec_for(type), self._due_us(timeout)
-        )
+        operation = SignalOperation(self._session, signal, codec_for(type), self._due_us(timeout))
         try:
             return await self._perform(operation)
         except TimeoutError:
@@ -331,7 +316,7 @@ class Run:
     async def start(
         self,
         agent: str,
-        input: Any = None,  # noqa: A002 - the word users expect
+        input: Any = None,
         *,
         close: ClosePolicy = "cancel",
         options: StartOptions | None = None,
@@ -364,14 +349,13 @@ class Run:
 
         self._issue(operation, name_child)
         child = cast("str", await operation.future)  # type: ignore[misc]
-        return Child(self, child, agent, declared.output.kind)
+        return Child(child, agent, partial(self._child_result, child, agent, declared.output))
 
-    async def _child_result(self, child: str, agent: str, kind: Any) -> Any:
-        codec = codec_for(kind)
+    async def _child_result(self, child: str, agent: str, codec: Codec[Any]) -> Any:
         known = self._session.child_results
         return await self._perform(ChildOperation(self._session, child, agent, codec, known))
 
-    async def continue_as_new(self, input: Any = None) -> None:  # noqa: A002
+    async def continue_as_new(self, input: Any = None) -> None:
         """End this history and begin the run again with another input: same id, short journal.
 
         Never returns. Unread signals and the state object are carried over.
@@ -425,16 +409,10 @@ class Run:
             )
 
     def _due_us(self, duration: timedelta | None) -> int | None:
-        if duration is None:
-            return None
+        return None if duration is None else self._after_us(duration)
+
+    def _after_us(self, duration: timedelta) -> int:
         return self._session.now_us + max(0, duration // timedelta(microseconds=1))
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    name = getattr(function, "__name__", None) or getattr(
-        getattr(function, "func", None), "__name__", type(function).__name__
-    )
-    return "step" if name == "<lambda>" else str(name)
 
 
 def agent_body(
@@ -447,4 +425,3 @@ def agent_body(
         return agent.function(run)
     label = f"the recorded input of run {session.run_id}"
     return agent.function(run, agent.input.decode(body or b"null", label))
-

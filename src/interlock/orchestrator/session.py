@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeGuard
 
 from interlock.base.failure import Failure
 from interlock.clock import Clock, Threads
@@ -39,12 +39,21 @@ _log = logging.getLogger("interlock")
 
 # Events of a run's stream that no operation is the fold of.
 _BOOKKEEPING: Final = frozenset(
-    "run_queued run_claimed run_suspended run_released run_retried run_continued run_parked "
-    "state_changed task_withdrawn".split()
+    [
+        "run_queued",
+        "run_claimed",
+        "run_suspended",
+        "run_released",
+        "run_retried",
+        "run_continued",
+        "run_parked",
+        "state_changed",
+        "task_withdrawn",
+    ]
 )
 
 
-class TornDown(BaseException):  # noqa: N818 - no error: it ends the code of a suspended run
+class TornDown(BaseException):
     """Raised by durable operations while a session is being torn down."""
 
 
@@ -137,6 +146,7 @@ class Session(OperationHost):
     def begin(self) -> None:
         """Replay what is recorded, then go live. Called once, from a callback of the host loop."""
         try:
+            self._require_input()
             self.seed = _seed(self._entries)
             context = copy_context()
             self._root = self._loop.begin(self._body_of(self), context)
@@ -144,11 +154,17 @@ class Session(OperationHost):
             for entry in self._entries:
                 self._replay(entry)
             self._check_replayed()
-        except (ReplayMismatchError, BodyErasedError) as error:
+        except InterlockError as error:
             self._park(error)
             return
         self._entries = ()
         self._go_live()
+
+    def _require_input(self) -> None:
+        if any(entry.erased for entry in self._entries[:1]):
+            raise BodyErasedError(
+                f"run {self.run_id}: its input was erased and it cannot continue. Cancel it."
+            )
 
     def _replay(self, entry: Entry) -> None:
         event = entry.event
@@ -278,24 +294,30 @@ class Session(OperationHost):
             return
         self._uncommitted += 1
         own = Append(self.run_id, (draft, *also), self.epoch)
-        self.services.journal.submit(
+        self._submit(
             Commit((own, *appends), guards),
-            partial(self._recorded, operation, draft, value, bool(appends)),
+            partial(self._recorded, operation, draft, value, appends),
         )
+
+    def _submit(self, commit: Commit, done: Callable[[Result | StorageError], None]) -> None:
+        try:
+            self.services.journal.submit(commit, done)
+        except StorageError as error:
+            # Not from here: the run's code may be on the stack.
+            self.host.call_soon(self.services.failed, error)
 
     def _recorded(
         self,
         operation: Operation,
         draft: Draft,
         value: Any,
-        concerns_others: bool,
+        others: tuple[Append, ...],
         result: Result | StorageError,
     ) -> None:
         self._uncommitted -= 1
         if self.closed or not self._accepted(result, operation):
             return
-        assert isinstance(result, Committed)
-        if concerns_others:
+        if others:
             self.services.committed()
         if operation.key not in self._discarded:
             self._set_time(result.at_us)
@@ -307,7 +329,9 @@ class Session(OperationHost):
             self._pump()
         self._check_rest()
 
-    def _accepted(self, result: Result | StorageError, operation: Operation | None) -> bool:
+    def _accepted(
+        self, result: Result | StorageError, operation: Operation | None
+    ) -> TypeGuard[Committed]:
         if isinstance(result, Committed):
             return True
         if isinstance(result, StorageError):
@@ -398,13 +422,12 @@ class Session(OperationHost):
             }
         self._uncommitted += 1
         append = Append(self.run_id, (Draft("cancel_requested", "", header),), self.epoch)
-        self.services.journal.submit(Commit((append,)), partial(self._cancel_recorded, header))
+        self._submit(Commit((append,)), partial(self._cancel_recorded, header))
 
     def _cancel_recorded(self, header: dict[str, Any], result: Result | StorageError) -> None:
         self._uncommitted -= 1
         if self.closed or not self._accepted(result, None):
             return
-        assert isinstance(result, Committed)
         self._set_time(result.at_us)
         self._cancel_root(header)
         self._pump()
@@ -465,8 +488,9 @@ class Session(OperationHost):
         self._resting = False
         if self.closed or self._busy or self._uncommitted:
             return
-        if self._root is not None and self._root.done() and not self._unsettled():
-            self._end()
+        root = self._root
+        if root is not None and root.done() and not self._unsettled():
+            self._end(root)
         elif self.draining:
             self._finish_session((Draft("run_released"),))
         elif not self._operations:
@@ -502,10 +526,9 @@ class Session(OperationHost):
         guard = NoMailSince(self.run_id, self.mail_position)
         self._finish_session((Draft("run_suspended", "", header),), guard)
 
-    def _end(self) -> None:
-        assert self._root is not None
+    def _end(self, root: asyncio.Task[Any]) -> None:
         try:
-            ending = end_of_run(self, self._root)
+            ending = end_of_run(self, root)
         except InterlockError as error:
             self._park(error)
             return
@@ -538,7 +561,7 @@ class Session(OperationHost):
         self._uncommitted += 1
         own = Append(self.run_id, drafts, self.epoch)
         guards = () if guard is None else (guard,)
-        self.services.journal.submit(Commit((own, *appends), guards), self._session_finished)
+        self._submit(Commit((own, *appends), guards), self._session_finished)
 
     def _session_finished(self, result: Result | StorageError) -> None:
         self._uncommitted -= 1
@@ -588,4 +611,3 @@ def _recorded_state(entries: Sequence[Entry]) -> bytes | None:
 
 def _seed(entries: Sequence[Entry]) -> str:
     return next((str(e.event.header["seed"]) for e in entries if "seed" in e.event.header), "")
-

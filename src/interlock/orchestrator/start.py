@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 from interlock.clock import Clock
 from interlock.errors import InvalidInputError
-from interlock.journal.event import Draft
+from interlock.journal.event import NO_BODY, NO_HASH, Draft, Entry, Event
+from interlock.journal.guard import Committed
+from interlock.journal.rows import RunRow
+from interlock.orchestrator.agent import Agent
 
-__all__ = ["ClosePolicy", "StartOptions", "queued_draft"]
+__all__ = ["ClosePolicy", "StartOptions", "first_claim", "queued_draft"]
 
 ClosePolicy = Literal["cancel", "wait", "abandon"]
 _MAX_PRIORITY = 1000
@@ -81,6 +84,49 @@ def queued_draft(
     if options.idempotency_key is not None:
         header["unique"] = [[options.start_scope(agent), options.idempotency_key]]
     return Draft("run_queued", "", header, body)
+
+
+def first_claim(
+    run: str, agent: Agent, queued: Draft, committed: Committed, worker: str
+) -> tuple[RunRow, list[Entry]]:
+    """A run that was queued and claimed in one commit, as reading it back would give it.
+
+    Only the hashes are left out: a session does not look at them.
+    """
+    header = queued.header
+    position, _ = committed.places[0]
+    row = RunRow(
+        id=run,
+        agent=agent.name,
+        tenant=header["tenant"],
+        state="running",
+        outcome="",
+        priority=header["priority"],
+        created_at_us=committed.at_us,
+        updated_at_us=committed.at_us,
+        start_after_us=header["start_after_us"],
+        deadline_at_us=header["deadline_at_us"],
+        wake_at_us=None,
+        parent=header["parent"],
+        parent_key=header["parent_key"],
+        close_policy=header["close_policy"],
+        generation=1,
+        generation_seq=1,
+        claims=1,
+        claim_seq=2,
+        worker=worker,
+        code_version=header["code_version"],
+        reason="",
+        waits=(),
+        input_position=position,
+        result_position=None,
+    )
+    at_us = committed.at_us
+    events = (
+        Event(run, 1, position, 1, "run_queued", 1, "", at_us, header, NO_BODY, NO_HASH),
+        Event(run, 2, position + 1, 1, "run_claimed", 1, "", at_us, {}, NO_BODY, NO_HASH),
+    )
+    return row, [Entry(events[0], queued.body), Entry(events[1], None)]
 
 
 def _moment_us(moment: datetime | timedelta | None, now_us: int) -> int | None:

@@ -13,17 +13,37 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final, NamedTuple
 
-from interlock.base.codec import Codec, check_size
+from interlock.base.codec import Codec, check_size, codec_for, return_type
 from interlock.base.failure import Failure, failure_of, read_failure
 from interlock.errors import InterlockError, ReplayMismatchError, StepFailedError
 from interlock.journal.event import Draft
 from interlock.orchestrator.operation import UNSET, Operation, OperationHost
 from interlock.orchestrator.retry import Retry
 
-__all__ = ["StepOperation", "StepPlan", "bound"]
+__all__ = ["Callee", "StepOperation", "StepPlan", "bound", "callee"]
 
 _RESULT_MARK: Final = b',"result":'
 _ARGUMENTS_MARK: Final = b'{"args":'
+
+
+class Callee(NamedTuple):
+    """What is known of a function that runs on the host: read once, since every step needs it."""
+
+    name: str
+    codec: Codec[Any]
+    is_async: bool
+
+
+@functools.lru_cache(maxsize=4096)
+def callee(function: Callable[..., Any]) -> Callee:
+    """Read a function's name, result type and kind."""
+    inner = getattr(function, "func", None)
+    name = getattr(function, "__name__", None) or getattr(inner, "__name__", None)
+    return Callee(
+        "step" if name == "<lambda>" else str(name or type(function).__name__),
+        codec_for(return_type(function)),
+        inspect.iscoroutinefunction(inspect.unwrap(function)),
+    )
 
 
 class StepPlan(NamedTuple):
@@ -131,8 +151,9 @@ class StepOperation(Operation):
             return await self._call_in_thread(seconds)
         if seconds is None:
             return await self.plan.function()
+        scope = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as scope:
+            async with scope:
                 return await self.plan.function()
         except TimeoutError:
             if not scope.expired():
@@ -141,11 +162,11 @@ class StepOperation(Operation):
 
     async def _call_in_thread(self, seconds: float | None) -> Any:
         answer = self.session.threads.run(self.session.host, self.plan.function)
+        answer.add_done_callback(_drop)
         done, _ = await asyncio.wait({answer}, timeout=seconds)
         if done:
             result = answer.result()
             return await result if inspect.isawaitable(result) else result
-        answer.add_done_callback(_drop)
         raise TimeoutError(
             f"{self._label()} took longer than {seconds:g} s; it is a synchronous function and is "
             "still running in its thread"

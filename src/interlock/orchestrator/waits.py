@@ -1,4 +1,4 @@
-"""Operations that only wait: for time, a signal, a person, a child run. They cost nothing meanwhile.
+"""Operations that only wait: for time, a signal, a person, a child run. They cost nothing.
 
 Signal against timeout is decided by one event: whichever of the two is recorded first. A signal
 that loses stays unread in the mailbox for the next wait.
@@ -17,7 +17,7 @@ from interlock.errors import ChildFailedError, InvalidInputError
 from interlock.journal.event import Draft
 from interlock.journal.guard import Append, Guard, Refused, TakesMail, TaskOpen
 from interlock.journal.rows import Mail
-from interlock.orchestrator.operation import Operation, OperationHost, read_json
+from interlock.orchestrator.operation import Operation, OperationHost, read_object
 
 __all__ = [
     "ChildOperation",
@@ -228,7 +228,7 @@ class TaskOperation(_MailOperation):
             case "task_expired":
                 self.resolve(Decision(choice="", expired=True))
             case _:
-                data = read_json(body) or {}
+                data = read_object(body)
                 self.resolve(
                     Decision(
                         choice=str(data.get("choice", "")),
@@ -304,7 +304,8 @@ class StartOperation(Operation):
 
     def start(self) -> None:
         """Create the child."""
-        assert self.queued is not None
+        if self.queued is None:
+            raise ValueError(f"{self.key}: a child needs its first event")
         header = {"child": self.child, "agent": self.agent}
         append = Append(self.child, (self.queued,), after_seq=0)
         self.session.record(self, Draft("child_started", self.key, header), appends=(append,))
@@ -353,7 +354,9 @@ class ChildOperation(_MailOperation):
     def start(self) -> None:
         """Read the result again if an earlier wait took its message."""
         if self.child in self.known:
-            draft = Draft("child_completed", self.key, {"child": self.child}, self.known[self.child])
+            draft = Draft(
+                "child_completed", self.key, {"child": self.child}, self.known[self.child]
+            )
             self.session.record(self, draft)
         else:
             super().start()

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, ParamSpec, TypeVar, get_args
 
-from pydantic import ConfigDict, ValidationError, create_model
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from interlock.base.codec import Codec, codec_for, describe, hints, problems
 from interlock.errors import DeclarationError, InvalidInputError
@@ -74,7 +73,7 @@ class Tool(Generic[P, T]):
         names = list(self.arguments.model_fields)
         if len(positional) > len(names):
             raise InvalidInputError(
-                f"tool {self.name!r} takes {len(names)} arguments and {len(positional)} were given.",
+                f"tool {self.name!r} takes {len(names)} arguments; {len(positional)} were given.",
                 tool=self.name,
             )
         values = dict(zip(names, positional, strict=False))

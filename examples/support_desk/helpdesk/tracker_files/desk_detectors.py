@@ -1,8 +1,10 @@
-"""Keeps issues and their messages together, inside Roundup's own transaction.
+"""Keeps issues and their messages together.
 
-Roundup calls `init` when it opens the database. One request is one transaction,
-so an issue is never there without its first message, nor a message without its
-place on the issue. Like the schema, this file lives in the tracker's home and
+Roundup calls `init` when it opens the database. A message and its place on the
+issue are stored by one commit. An issue and its opening message take two, since
+Roundup commits whenever it gives out an id: the message comes first, so that an
+interruption can leave a message that belongs to no issue, and never an issue
+without its message. Like the schema, this file lives in the tracker's home and
 imports nothing but Roundup.
 """
 
@@ -21,14 +23,27 @@ def init(db: Any) -> None:
     db.msg.react("set", send_draft)
 
 
-def complete_issue(db: Any, _class: Any, _id: None, values: dict[str, Any]) -> None:
-    """Give a new issue a reference, a status and its opening message."""
+def complete_issue(db: Any, issues: Any, _id: None, values: dict[str, Any]) -> None:
+    """Give a new issue a reference, a status and its opening message.
+
+    Raises `ValueError`, which Roundup answers with 409, when the reference is taken.
+    """
     values.setdefault("reference", f"web-{uuid.uuid4()}")
+    _refuse_taken(issues, values["reference"])
     values.setdefault("status", db.status.lookup("new"))
     opening = values.get("opening")
     if opening:
         message = db.msg.create(content=opening, author=values.get("customer") or db.getuid())
         values["messages"] = [*values.get("messages", []), message]
+
+
+def _refuse_taken(issues: Any, reference: str) -> None:
+    # Roundup looks again when it stores the issue, but then the message is there already.
+    try:
+        taken = issues.lookup(reference)
+    except KeyError:
+        return
+    raise ValueError(f"issue{taken} has the reference {reference!r}")
 
 
 def adopt_messages(db: Any, issues: Any, issue: str, _old: None) -> None:

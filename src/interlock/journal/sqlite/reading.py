@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 from interlock.errors import StorageCorruptError
-from interlock.journal.event import NO_BODY, Entry, Event
-from interlock.journal.record import ChangedHead, HeadsAt, Record, StreamEnd
+from interlock.journal.event import NO_BODY, Entry, Event, event_hash
+from interlock.journal.record import ChangedHead, HeadsAt, Record
 from interlock.journal.rows import (
     EffectRow,
     EffectState,
@@ -65,7 +65,7 @@ class SqliteReading:
     def head(self, stream: str) -> Head | None:
         """The end of a stream, or None when it has no event."""
         row = self._row("head", {"stream": stream})
-        return Head(*row) if row else None
+        return Head(seq=row[3], epoch=row[4], hash=event_hash(*row)) if row else None
 
     def read(self, stream: str, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         """Events of a stream with their bodies, in order."""
@@ -103,11 +103,6 @@ class SqliteReading:
         wanted = {"after_position": after_position, "limit": limit}
         return [Record(*row) for row in self._rows("records", wanted)]
 
-    def heads(self, after_stream: str = "", limit: int = 1000) -> list[StreamEnd]:
-        """The stored ends of all streams, by name."""
-        wanted = {"after_stream": after_stream, "limit": limit}
-        return [StreamEnd(*row) for row in self._rows("heads", wanted)]
-
     def heads_since(self, after_position: int) -> HeadsAt:
         """The streams that have events after a position, all as of one moment."""
         with translated(self.path), self._one_moment():
@@ -115,7 +110,7 @@ class SqliteReading:
             rows = self._reader.execute(
                 self._sql["changed_heads"], {"after_position": after_position}
             ).fetchall()
-        return HeadsAt(position, [ChangedHead(*row) for row in rows])
+        return HeadsAt(position, [ChangedHead(row[2], row[3], event_hash(*row)) for row in rows])
 
     def _one_moment(self) -> _ReadTransaction:
         return _ReadTransaction(self._reader)

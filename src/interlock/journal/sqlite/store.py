@@ -28,7 +28,7 @@ from interlock.journal.sqlite.connection import (
 from interlock.journal.sqlite.failure import storage_error, translated
 from interlock.journal.sqlite.reading import SqliteReading
 from interlock.journal.sqlite.rebuild import differences
-from interlock.journal.sqlite.writing import stage_group
+from interlock.journal.sqlite.writing import Writing
 from interlock.journal.statements import statements
 from interlock.journal.verify import verify_chains
 
@@ -51,7 +51,6 @@ class SqliteStore(SqliteReading):
         create: bool,
         wait: timedelta,
     ) -> None:
-        self._clock = clock
         self._wait = wait
         self._patient = True
         self._staged: Batch | None = None
@@ -61,6 +60,7 @@ class SqliteStore(SqliteReading):
                 path, clock=clock, synchronous=synchronous, create=create, wait=wait
             )
             super().__init__(path, wait=wait)
+        self._writing = Writing(self._writer, clock)
         self._changes = self._data_version()
 
     def stage(self, items: Sequence[Commit], *, patient: bool = True) -> list[Result]:
@@ -73,12 +73,7 @@ class SqliteStore(SqliteReading):
         self._require_idle()
         try:
             self._begin(patient=patient)
-            results, self._staged = stage_group(
-                self._writer,
-                items,
-                now_us=self._clock.now_us(),
-                random_bytes=self._clock.random_bytes,
-            )
+            results, self._staged = self._writing.stage(items)
         except BaseException as error:
             self.discard()
             if isinstance(error, Exception):
@@ -117,6 +112,7 @@ class SqliteStore(SqliteReading):
 
     def _establish(self, batch: Batch, error: sqlite3.Error) -> None:
         """Find out what became of a COMMIT that reported an error; return when it took place."""
+        self._writing.forget()
         if self._writer.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute(self._sql["rollback"])
@@ -147,9 +143,7 @@ class SqliteStore(SqliteReading):
             fresh.close()
         if row is None:
             return False
-        names = ("stream", "seq", "epoch", "kind", "version", "key", "at_us", "header")
-        fields = dict(zip((*names, "commitment", "prev_hash"), row, strict=True))
-        return event_hash(**fields) in {head.hash for head in batch.heads}
+        return event_hash(*row) == batch.last_hash
 
     def commit(self, items: Sequence[Commit]) -> list[Result]:
         """`stage` and `sync`."""
@@ -160,6 +154,7 @@ class SqliteStore(SqliteReading):
     def discard(self) -> None:
         """Forget the staged group, if there is one. Nothing of it is written."""
         self._staged = None
+        self._writing.forget()
         if not self._closed and self._writer.in_transaction:
             with translated(self.path):
                 self._writer.execute(self._sql["rollback"])
@@ -186,8 +181,9 @@ class SqliteStore(SqliteReading):
             try:
                 self._erase(sorted(set(positions)), by, reason)
                 self._writer.execute(self._sql["commit"])
-            finally:
+            except BaseException:
                 self.discard()
+                raise
             self._writer.execute(self._sql["empty_wal"]).fetchone()
 
     def _erase(self, positions: Sequence[int], by: str, reason: str) -> None:
@@ -206,12 +202,7 @@ class SqliteStore(SqliteReading):
             for part in _parts(found)
         ]
         if drafts:
-            stage_group(
-                self._writer,
-                [Commit([Append(ERASURES, drafts)])],
-                now_us=self._clock.now_us(),
-                random_bytes=self._clock.random_bytes,
-            )
+            self._writing.stage([Commit([Append(ERASURES, drafts)])])
 
     def verify(self) -> Iterator[str]:
         """Check pages, gaps, chains and commitments; yields a sentence per problem."""

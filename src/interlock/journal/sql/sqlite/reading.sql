@@ -1,6 +1,11 @@
 -- name: head
--- The end of a stream.
-SELECT seq, epoch, hash FROM streams WHERE name = :stream;
+-- The last event of a stream: what it is hashed from.
+SELECT
+    e.prev_hash, e.commitment, :stream, e.seq, e.epoch, e.kind, e.version, e.key, e.at_us, e.header
+FROM events AS e
+WHERE e.stream = (SELECT id FROM streams WHERE name = :stream)
+ORDER BY e.seq DESC
+LIMIT 1;
 
 -- name: read
 -- Events of a stream with their bodies, in order.
@@ -259,19 +264,16 @@ WHERE e.position > :after_position
 ORDER BY e.position
 LIMIT :limit;
 
--- name: heads
--- The ends of all streams by name, a page at a time.
-SELECT name, seq, epoch, hash FROM streams
-WHERE name > :after_stream
-ORDER BY name
-LIMIT :limit;
-
 -- name: last_position
 -- The position of the journal's last event, 0 when it is empty.
 SELECT coalesce(max(position), 0) FROM events;
 
 -- name: changed_heads
--- The ends of the streams that have an event after a position.
-SELECT name, seq, hash FROM streams
-WHERE id IN (SELECT stream FROM events WHERE position > :after_position)
-ORDER BY name;
+-- The last events of the streams that have an event after a position.
+SELECT
+    e.prev_hash, e.commitment, s.name, e.seq, e.epoch, e.kind, e.version, e.key, e.at_us, e.header
+FROM (SELECT DISTINCT stream FROM events WHERE position > :after_position) AS changed
+JOIN streams AS s ON s.id = changed.stream
+JOIN events AS e
+    ON e.stream = s.id AND e.seq = (SELECT max(seq) FROM events WHERE stream = s.id)
+ORDER BY s.name;

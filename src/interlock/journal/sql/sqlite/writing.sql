@@ -1,16 +1,20 @@
--- name: load_heads
--- The ends of the streams that a group appends to; the parameter is a JSON array of names.
-SELECT s.name, s.id, s.seq, s.epoch, s.hash
+-- name: load_last_events
+-- The last events of the streams that a group appends to; the parameter is a JSON array of names.
+SELECT
+    s.id, e.prev_hash, e.commitment, s.name, e.seq, e.epoch, e.kind, e.version, e.key, e.at_us,
+    e.header
 FROM json_each(?) AS wanted
-JOIN streams AS s ON s.name = wanted.value;
+JOIN streams AS s ON s.name = wanted.value
+JOIN events AS e
+    ON e.stream = s.id AND e.seq = (SELECT max(seq) FROM events WHERE stream = s.id);
 
 -- name: last_event
 -- Position and time of the journal's last event.
 SELECT position, at_us FROM events ORDER BY position DESC LIMIT 1;
 
 -- name: last_stream
--- The highest surrogate id in use.
-SELECT max(id) FROM streams;
+-- The highest surrogate id in use, 0 when there is none.
+SELECT coalesce(max(id), 0) FROM streams;
 
 -- name: load_unique
 -- Who holds the keys that a group wants; the parameter is a JSON array of [scope, key].
@@ -63,12 +67,8 @@ FROM json_each(?) AS wanted
 JOIN approvals AS a ON a.approval = wanted.value;
 
 -- name: insert_stream
--- A new stream with its head.
-INSERT INTO streams (seq, epoch, hash, id, name) VALUES (?, ?, ?, ?, ?);
-
--- name: update_stream
--- The new head of a stream.
-UPDATE streams SET seq = ?, epoch = ?, hash = ? WHERE id = ?;
+-- A new stream.
+INSERT INTO streams (id, name) VALUES (?, ?);
 
 -- name: insert_event
 -- One event.
@@ -85,8 +85,9 @@ INSERT INTO bodies (position, salt, body) VALUES (?, ?, ?);
 DELETE FROM bodies WHERE position = ?;
 
 -- name: event_at
--- What identifies the event at a position, to find out whether a commit took place.
-SELECT s.name, e.seq, e.epoch, e.kind, e.version, e.key, e.at_us, e.header, e.commitment, e.prev_hash
+-- What the event at a position is hashed from, to find out whether a commit took place.
+SELECT
+    e.prev_hash, e.commitment, s.name, e.seq, e.epoch, e.kind, e.version, e.key, e.at_us, e.header
 FROM events AS e JOIN streams AS s ON s.id = e.stream
 WHERE e.position = :position;
 

@@ -7,13 +7,10 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- The end of every stream. `hash` is that of its last event.
+-- Names of streams. The end of a stream is its last event, and nothing else says so.
 CREATE TABLE streams (
     id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    seq INTEGER NOT NULL,
-    epoch INTEGER NOT NULL,
-    hash BLOB NOT NULL
+    name TEXT NOT NULL UNIQUE
 );
 
 -- What happened, in commit order. Only ever appended.
