@@ -26,6 +26,7 @@ from interlock.errors import DeclarationError, RunFailedError
 from interlock.journal import Journal, open_store
 from interlock.journal.journal import Mode
 from interlock.journal.location import database_path
+from interlock.journal.lock import ExecutorLock
 from interlock.journal.rows import RunRow
 from interlock.journal.store import Store
 from interlock.orchestrator.agent import Agent, declare_agent
@@ -140,8 +141,6 @@ class App:
         Raises `StorageLockedError` when another process executes the runs of this store, and
         `StorageError` when the store stops.
         """
-        from interlock.journal.lock import ExecutorLock
-
         used = clock or SystemClock()
         store = open_store(self.store, used)
         try:
@@ -179,7 +178,7 @@ class App:
 class _LockLease:
     """On SQLite the right to act is an operating-system lock: held, or lost for good."""
 
-    def __init__(self, lock: Any) -> None:
+    def __init__(self, lock: ExecutorLock) -> None:
         self._lock = lock
 
     def remaining_seconds(self) -> float:
@@ -222,6 +221,7 @@ class LocalExecutor:
         self.store = store
         self.journal = Journal(store, mode=mode)
         self.threads = threads
+        self.execution: asyncio.Task[None] | None = None
         self.executor = Executor(
             journal=self.journal,
             clock=clock,
@@ -236,7 +236,7 @@ class LocalExecutor:
     @asynccontextmanager
     async def running(self, grace: timedelta) -> AsyncGenerator[None]:
         """Execute until the block ends; then drain for at most `grace`, and leave the rest."""
-        task = asyncio.create_task(self.executor.run())
+        task = self.execution = asyncio.create_task(self.executor.run())
         try:
             yield
         finally:

@@ -9,9 +9,9 @@ Headers hold what the projections need and never personal data; they are not era
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -110,7 +110,7 @@ def encode_header(header: Header) -> str:
 
 def commit_to(salt: bytes, body: bytes) -> bytes:
     """SHA-256 over salt and body: hides the body, and binds the event to it."""
-    return hashlib.sha256(salt + body).digest()
+    return sha256(salt + body).digest()
 
 
 def event_hash(
@@ -134,4 +134,4 @@ def event_hash(
         f"[{_quote(stream)}, {seq}, {epoch}, {_quote(kind)}, {version}, {_quote(key)}, {at_us}, "
         f"{_quote(header)}]"
     )
-    return hashlib.sha256(prev_hash + commitment + fields.encode("ascii")).digest()
+    return sha256(prev_hash + commitment + fields.encode()).digest()

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Literal
 
-from interlock.errors import PayloadTooLargeError
-from interlock.journal.check import BODY_LIMIT_BYTES
-from interlock.journal.event import NO_BODY, NO_HASH, Draft, Header, encode_header, event_hash
+from interlock.journal.event import NO_BODY, NO_HASH, Header, commit_to, encode_header, event_hash
 from interlock.journal.guard import (
     Append,
     Commit,
@@ -211,6 +208,8 @@ class Judge:
         self.at_us = max(now_us, snapshot.last_at_us)
         self.position = snapshot.last_position
         self._snapshot = snapshot
+        self._add_event = self.batch.events.append
+        self._add_body = self.batch.bodies.append
         self._random_bytes = random_bytes
         self._salts = b""
         self._salt_at = 0
@@ -266,47 +265,47 @@ class Judge:
         return Committed([self._append(append) for append in item[0]], self.at_us)
 
     def _append(self, append: Append) -> tuple[int, int]:
+        """The hot path: everything that happens once per event is in this loop."""
         stream, drafts, _, raise_epoch, _ = append
         head = self._snapshot.heads.get(stream) or self._new_stream(stream)
         if raise_epoch:
             head.epoch += 1
-        first = (self.position + 1, head.seq + 1)
-        for draft in drafts:
-            self._write(head, draft)
+        stream_id, epoch, at_us, seq, last = head.id, head.epoch, self.at_us, head.seq, head.hash
+        position = self.position
+        first = (position + 1, seq + 1)
+        for kind, key, header, body, version in drafts:
+            position += 1
+            seq += 1
+            commitment = NO_BODY
+            if body is not None:
+                salt = self._salt()
+                commitment = commit_to(salt, body)
+                self._add_body((position, salt, body))
+            text = encode_header(header) if header else "{}"
+            self._add_event(
+                (position, stream_id, seq, epoch, kind, version, key, at_us, text, commitment, last)
+            )
+            last = event_hash(
+                last, commitment, stream, seq, epoch, kind, version, key, at_us, text
+            )
+            if kind in PROJECTIONS or (header and _touches_projections(header)):
+                self._project(kind, header, Place(position, stream, seq, key, at_us))
+        head.seq, head.hash = seq, last
+        self.position = position
+        self.batch.last_hash = last
         return first
 
-    def _write(self, head: StreamHead, draft: Draft) -> None:
-        kind, key, header, body, version = draft
-        stream, epoch, at_us, prev_hash = head.name, head.epoch, self.at_us, head.hash
-        position = self.position = self.position + 1
-        seq = head.seq = head.seq + 1
-        text = encode_header(header)
-        commitment = NO_BODY if body is None else self._commit_to(position, body)
-        head.hash = self.batch.last_hash = event_hash(
-            prev_hash, commitment, stream, seq, epoch, kind, version, key, at_us, text
-        )
-        self.batch.events.append(
-            (position, head.id, seq, epoch, kind, version, key, at_us, text, commitment, prev_hash)
-        )
-        if kind in PROJECTIONS or (header and _touches_projections(header)):
-            place = Place(position, stream, seq, key, at_us)
-            self.batch.folds.extend(folds(kind, header, place))
-            _Change(self._snapshot, place, kind, header).apply()
+    def _project(self, kind: str, header: Header, place: Place) -> None:
+        self.batch.folds.extend(folds(kind, header, place))
+        _Change(self._snapshot, place, kind, header).apply()
 
-    def _commit_to(self, position: int, body: bytes) -> bytes:
-        if len(body) > BODY_LIMIT_BYTES:
-            raise PayloadTooLargeError(
-                f"A body has {len(body):,} bytes, over the limit of {BODY_LIMIT_BYTES:,}; store it "
-                "elsewhere and record a reference."
-            )
+    def _salt(self) -> bytes:
         start, end = self._salt_at, self._salt_at + _SALT_BYTES
         if end > len(self._salts):
             self._salts = self._random_bytes(self._salt_pool_bytes)
             start, end = 0, _SALT_BYTES
         self._salt_at = end
-        salt = self._salts[start:end]
-        self.batch.bodies.append((position, salt, body))
-        return sha256(salt + body).digest()
+        return self._salts[start:end]
 
     def _new_stream(self, stream: str) -> StreamHead:
         snapshot = self._snapshot

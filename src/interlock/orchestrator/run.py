@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from interlock.base.codec import Codec, canonical, codec_for
 from interlock.base.identifier import derived_id
@@ -43,7 +43,6 @@ from interlock.tools.tool import Tool
 
 __all__ = ["Child", "Escalation", "Run", "Value", "agent_body"]
 
-P = ParamSpec("P")
 T = TypeVar("T")
 _NOTHING: Any = object()
 
@@ -187,7 +186,7 @@ class Run:
             return decision.value
         return await self.step(fallback, *arguments, name=f"{label}.fallback")
 
-    async def call(self, tool: Tool[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    async def call(self, tool: Tool[..., T], *arguments: Any, **named: Any) -> T:
         """Call a tool through the gateway.
 
         A tool that writes makes its effect once, or a person knows: its intent is on disk before

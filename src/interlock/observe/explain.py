@@ -1,0 +1,75 @@
+"""Why a run is where it is: one sentence, then everything that happened, in plain language."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from interlock.errors import NotFoundError
+from interlock.journal.rows import RunRow, RunState
+from interlock.journal.store import Store
+from interlock.observe.moment import at
+from interlock.observe.sentence import sentence
+from interlock.observe.story import tell, tell_unread
+
+__all__ = ["Explanation", "StoryLine", "explain", "find_run"]
+
+
+class StoryLine(BaseModel):
+    """What one event means."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seq: int
+    at: datetime
+    kind: str
+    text: str
+
+
+class Explanation(BaseModel):
+    """A run explained. `unread` are messages that no wait has taken yet."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str
+    agent: str
+    state: RunState
+    outcome: str
+    sentence: str = Field(description="what it waits for, since when, who can unblock it")
+    story: list[StoryLine]
+    unread: list[str]
+
+
+def explain(store: Store, run: str, now_us: int, *, bodies: bool = False) -> Explanation:
+    """Explain a run as of `now_us`; with excerpts of the payloads when `bodies`.
+
+    Reads only. Raises `NotFoundError`.
+    """
+    row = find_run(store, run)
+    entries = store.read(run)
+    return Explanation(
+        run=row.id,
+        agent=row.agent,
+        state=row.state,
+        outcome=row.outcome,
+        sentence=sentence(store, row, now_us),
+        story=[
+            StoryLine(
+                seq=entry.event.seq,
+                at=at(entry.event.at_us),
+                kind=entry.event.kind,
+                text=tell(entry, bodies=bodies),
+            )
+            for entry in entries
+        ],
+        unread=[tell_unread(mail) for mail in store.mail(run)],
+    )
+
+
+def find_run(store: Store, run: str) -> RunRow:
+    """A run's row. Raises `NotFoundError`."""
+    row = store.run(run)
+    if row is None:
+        raise NotFoundError(f"no run {run!r} in this store.", run=run)
+    return row

@@ -1,0 +1,377 @@
+"""A run's events as sentences that a person understands without knowing the journal.
+
+Every kind has its sentence; one that this version does not know is told by its kind and header. A
+payload is shown only when asked for, cut to one line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, cast
+
+from interlock.journal.event import Entry
+from interlock.journal.rows import Mail
+from interlock.observe.moment import when
+from interlock.observe.operation_key import is_time_limit, operation_name
+
+__all__ = ["LONGEST_EXCERPT", "tell", "tell_unread"]
+
+LONGEST_EXCERPT: Final = 300
+
+
+class _Scene(NamedTuple):
+    """One event, opened for telling."""
+
+    header: Mapping[str, Any]
+    name: str
+    key: str
+    body: Any
+    bodies: bool
+    erased: bool
+
+    def get(self, field: str) -> str:
+        """A header field as text, empty where it is absent."""
+        value = self.header.get(field)
+        return "" if value is None else str(value)
+
+    def moment(self, field: str) -> str:
+        """A header field that is a moment, for a sentence."""
+        value = self.header.get(field)
+        return when(value) if value else ""
+
+    def by(self) -> str:
+        """Who did it."""
+        return self.get("by") or "Somebody"
+
+    def excerpt(self, label: str, value: Any) -> str:
+        """` Label: value.`, where payloads are wanted."""
+        if not self.bodies:
+            return ""
+        if self.erased:
+            return f" {label}: erased."
+        return f" {label}: {_short(value)}"
+
+    def fields(self) -> dict[str, Any]:
+        """The body as an object; empty where it is none."""
+        return _fields(self.body)
+
+    def failure(self) -> str:
+        """`Name: message` of a recorded failure (its message is no payload)."""
+        found = self.fields()
+        if "args" in found:
+            found = _fields(found.get("result"))
+        types: list[str] = list(found.get("types") or ())
+        name = types[0].rpartition(".")[2] if types else ""
+        message = str(found.get("message", ""))
+        return _cut(": ".join(part for part in (name, message) if part)) or "no reason given"
+
+
+def tell(entry: Entry, *, bodies: bool = False) -> str:
+    """An event as a sentence, with an excerpt of its payload when `bodies`."""
+    event = entry.event
+    teller = _TELLERS.get(event.kind, _unknown_kind(event.kind))
+    body = json.loads(entry.body) if entry.body is not None else None
+    name = operation_name(event.key)
+    return teller(_Scene(event.header, name, event.key, body, bodies, entry.erased))
+
+
+def tell_unread(mail: Mail) -> str:
+    """A message that no wait of the run has taken yet."""
+    by = mail.header.get("by") or "somebody"
+    named = f" {mail.name!r}" if mail.name else ""
+    return f"{mail.kind}{named} from {by}, sent at {when(mail.at_us)}, is not taken yet."
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _short(value: Any) -> str:
+    return _cut(json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    if len(line) <= LONGEST_EXCERPT:
+        return line
+    return f"{line[:LONGEST_EXCERPT]}… ({len(line):,} characters)"
+
+
+def _unknown_kind(kind: str) -> Callable[[_Scene], str]:
+    def told(scene: _Scene) -> str:
+        facts = ", ".join(f"{name} {value!r}" for name, value in scene.header.items())
+        words = kind.replace("_", " ").capitalize()
+        return f"{words}{f' ({facts})' if facts else ''}."
+
+    return told
+
+
+# The run itself.
+
+
+def _queued(scene: _Scene) -> str:
+    parts = [f"Queued for agent {scene.get('agent')!r}"]
+    if scene.get("tenant") not in ("", "default"):
+        parts.append(f"tenant {scene.get('tenant')!r}")
+    if scene.header.get("priority"):
+        parts.append(f"priority {scene.get('priority')}")
+    if scene.get("parent"):
+        parts.append(f"as a child of run {scene.get('parent')}")
+    if scene.header.get("deadline_at_us"):
+        parts.append(f"to be finished by {scene.moment('deadline_at_us')}")
+    return f"{', '.join(parts)}.{scene.excerpt('Input', scene.body)}"
+
+
+def _claimed(scene: _Scene) -> str:
+    times = int(scene.header.get("claim") or 1)
+    again = f", for the {times}th time without getting further" if times > 1 else ""
+    return f"Worker {scene.get('worker')!r} took the run up{again}."
+
+
+def _suspended(scene: _Scene) -> str:
+    waits = scene.header.get("waits") or ()
+    what = ", ".join(_wait_in_words(wait) for wait in waits) or "nothing by name"
+    until = scene.moment("wake_at_us")
+    return f"Rests, waiting for {what}{f'; wakes at {until} at the latest' if until else ''}."
+
+
+def _wait_in_words(wait: Mapping[str, Any]) -> str:
+    return "a time limit" if is_time_limit(wait["key"]) else str(wait["what"])
+
+
+def _completed(scene: _Scene) -> str:
+    outcome = f" with outcome {scene.get('outcome')!r}" if scene.get("outcome") else ""
+    return f"Completed{outcome}.{scene.excerpt('Result', scene.body)}"
+
+
+def _failed(scene: _Scene) -> str:
+    kept = scene.fields()
+    value = scene.excerpt("The value was", kept["value"]) if "value" in kept else ""
+    return f"Failed because of {scene.get('reason')!r}: {scene.failure()}.{value}"
+
+
+def _cancelled(scene: _Scene) -> str:
+    by = f" by {scene.get('by')}" if scene.get("by") else ""
+    return f"Cancelled{by}: {scene.get('reason') or 'no reason given'}."
+
+
+def _parked(scene: _Scene) -> str:
+    return f"Parked for an operator because of {scene.get('reason')!r}: {scene.failure()}"
+
+
+def _retried(scene: _Scene) -> str:
+    return f"{scene.by()} let the parked run go on."
+
+
+def _released(_scene: _Scene) -> str:
+    return "The executor let go of the run because it was shutting down."
+
+
+def _continued(scene: _Scene) -> str:
+    generation = scene.get("generation")
+    return f"Continued as new, generation {generation}.{scene.excerpt('Input', scene.body)}"
+
+
+def _outcome_set(scene: _Scene) -> str:
+    return f"Its outcome is {scene.get('outcome')!r}."
+
+
+def _state_changed(scene: _Scene) -> str:
+    return f"Stored its state.{scene.excerpt('State', scene.body)}"
+
+
+def _cancel_requested(scene: _Scene) -> str:
+    if scene.get("reason") == "deadline" and not scene.get("by"):
+        return "Its deadline passed, so its code is being cancelled."
+    return f"{scene.by()} asked to cancel it: {scene.get('reason') or 'no reason given'}."
+
+
+# Steps and reads.
+
+
+def _done(noun: str) -> Callable[[_Scene], str]:
+    def told(scene: _Scene) -> str:
+        recorded = scene.fields()
+        given = scene.excerpt("Given", recorded.get("args")) if recorded.get("args") else ""
+        answer = scene.excerpt("Answer", recorded.get("result"))
+        return f"{noun} {scene.name!r} completed.{given}{answer}"
+
+    return told
+
+
+def _attempt_failed(noun: str) -> Callable[[_Scene], str]:
+    def told(scene: _Scene) -> str:
+        again = scene.moment("retry_at_us")
+        return (
+            f"Attempt {scene.get('attempt')} of {noun} {scene.name!r} failed: {scene.failure()}"
+            f"{f'; the next is at {again}' if again else ''}."
+        )
+
+    return told
+
+
+def _given_up(noun: str) -> Callable[[_Scene], str]:
+    def told(scene: _Scene) -> str:
+        attempts = scene.get("attempts")
+        times = "attempt" if attempts == "1" else "attempts"
+        return f"{noun} {scene.name!r} failed for good after {attempts} {times}: {scene.failure()}."
+
+    return told
+
+
+def _operation_cancelled(scene: _Scene) -> str:
+    return f"The code gave up waiting for {scene.name!r}."
+
+
+# Effects.
+
+
+def _intended(scene: _Scene) -> str:
+    return (
+        f"Wrote down that it is about to call tool {scene.get('tool')!r} (effect "
+        f"{scene.get('effect_key')}, recovery {scene.get('recovery')!r})."
+        f"{scene.excerpt('Arguments', scene.body)}"
+    )
+
+
+def _effect_completed(scene: _Scene) -> str:
+    how = " (found by looking it up)" if scene.header.get("found") else ""
+    return f"The call of tool {scene.name!r} happened{how}.{scene.excerpt('Answer', scene.body)}"
+
+
+def _effect_failed(scene: _Scene) -> str:
+    return f"The call of tool {scene.name!r} was certainly not made: {scene.failure()}."
+
+
+def _effect_attempt_failed(scene: _Scene) -> str:
+    again = scene.moment("retry_at_us")
+    return (
+        f"The call of tool {scene.name!r} was not made this time: {scene.failure()}"
+        f"{f'; the next attempt is at {again}' if again else ''}."
+    )
+
+
+def _effect_unknown(scene: _Scene) -> str:
+    return f"Whether the call of tool {scene.name!r} happened is unknown: {scene.failure()}."
+
+
+_LOOKED_UP: Final[Mapping[str, str]] = {
+    "not_happened": "it did not happen",
+    "cannot_tell": "it cannot tell",
+    "happened": "it happened",
+}
+
+
+def _looked_up(scene: _Scene) -> str:
+    verdict = _LOOKED_UP.get(scene.get("verdict"), scene.get("verdict"))
+    return f"Asked the system whether the call of tool {scene.name!r} happened: {verdict}."
+
+
+_RESOLVED: Final[Mapping[str, str]] = {
+    "happened": "it happened",
+    "not_happened": "it did not happen, so it is made again",
+    "given_up": "give up on it",
+}
+
+
+def _effect_resolved(scene: _Scene) -> str:
+    verdict = _RESOLVED.get(scene.get("verdict"), scene.get("verdict"))
+    return f"{scene.by()} decided about the call of tool {scene.name!r}: {verdict}."
+
+
+def _resolution_refused(scene: _Scene) -> str:
+    found = scene.fields()
+    why = _cut(str(found.get("problem", "")))
+    return f"{scene.by()}'s word about tool {scene.name!r} could not be used: {why}"
+
+
+# People, signals, time, children.
+
+
+def _task_opened(scene: _Scene) -> str:
+    role = scene.get("role") or "anybody who may decide"
+    due = scene.moment("due_at_us")
+    until = f", to be answered by {due}" if due else ""
+    asked = scene.fields()
+    question = scene.excerpt("Question", asked.get("question"))
+    return f"Asked a person ({role}), inbox task {scene.get('task')}{until}.{question}"
+
+
+def _task_decided(scene: _Scene) -> str:
+    answer = scene.fields()
+    note = scene.excerpt("Note", answer["note"]) if answer.get("note") else ""
+    return f"{scene.by()} decided: {answer.get('choice') or 'no choice'!r}.{note}"
+
+
+def _task_expired(scene: _Scene) -> str:
+    return f"Nobody answered inbox task {scene.get('task')} in time."
+
+
+def _task_withdrawn(scene: _Scene) -> str:
+    return f"Inbox task {scene.get('task')} needs no answer any more."
+
+
+def _timer_fired(scene: _Scene) -> str:
+    if is_time_limit(scene.key):
+        return "A time limit of its own code ended."
+    return f"The time it waited for ({scene.name!r}) came."
+
+
+def _signal_received(scene: _Scene) -> str:
+    return f"Took signal {scene.get('signal')!r}.{scene.excerpt('Payload', scene.body)}"
+
+
+def _wait_timed_out(scene: _Scene) -> str:
+    return f"Signal {scene.name.removeprefix('wait:')!r} did not come in time."
+
+
+def _child_started(scene: _Scene) -> str:
+    return f"Started child run {scene.get('child')} of agent {scene.get('agent')!r}."
+
+
+def _child_completed(scene: _Scene) -> str:
+    told = scene.fields()
+    result = scene.excerpt("Result", told["result"]) if "result" in told else ""
+    return f"Its child run {scene.get('child')} is {told.get('state', 'finished')}.{result}"
+
+
+_TELLERS: Final[Mapping[str, Callable[[_Scene], str]]] = {
+    "run_queued": _queued,
+    "run_claimed": _claimed,
+    "run_suspended": _suspended,
+    "run_completed": _completed,
+    "run_failed": _failed,
+    "run_cancelled": _cancelled,
+    "run_parked": _parked,
+    "run_retried": _retried,
+    "run_released": _released,
+    "run_continued": _continued,
+    "outcome_set": _outcome_set,
+    "state_changed": _state_changed,
+    "cancel_requested": _cancel_requested,
+    "step_completed": _done("Step"),
+    "step_attempt_failed": _attempt_failed("step"),
+    "step_failed": _given_up("Step"),
+    "read_completed": _done("Read"),
+    "read_attempt_failed": _attempt_failed("read"),
+    "read_failed": _given_up("Read"),
+    "operation_cancelled": _operation_cancelled,
+    "effect_intended": _intended,
+    "effect_completed": _effect_completed,
+    "effect_failed": _effect_failed,
+    "effect_attempt_failed": _effect_attempt_failed,
+    "effect_unknown": _effect_unknown,
+    "effect_looked_up": _looked_up,
+    "effect_resolved": _effect_resolved,
+    "resolution_refused": _resolution_refused,
+    "task_opened": _task_opened,
+    "task_decided": _task_decided,
+    "task_expired": _task_expired,
+    "task_withdrawn": _task_withdrawn,
+    "timer_fired": _timer_fired,
+    "signal_received": _signal_received,
+    "wait_timed_out": _wait_timed_out,
+    "child_started": _child_started,
+    "child_completed": _child_completed,
+}

@@ -1,0 +1,304 @@
+"""The journal's rows as JSON objects: the shapes of the HTTP API and of `--json`.
+
+One shape per noun, the same everywhere, documented in docs/reference/http.md. Fields are only ever
+added. A view in a list holds no recorded body; a single run shows its result or its failure.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from interlock.base.failure import Failure, read_failure
+from interlock.journal.event import Entry, Event
+from interlock.journal.rows import EffectRow, EffectState, InboxRow, InboxState, RunRow, RunState
+from interlock.journal.store import Store
+from interlock.observe.moment import at, at_or_none
+from interlock.observe.sentence import sentence
+
+__all__ = [
+    "EFFECT_VERDICTS",
+    "EffectList",
+    "EffectView",
+    "EventList",
+    "EventView",
+    "FailureView",
+    "RunList",
+    "RunSummary",
+    "RunView",
+    "TaskList",
+    "TaskView",
+    "WaitView",
+    "body_value",
+    "effect_view",
+    "event_view",
+    "run_summary",
+    "run_view",
+    "task_view",
+]
+
+EFFECT_VERDICTS = ("happened", "not_happened", "given_up")
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class WaitView(_View):
+    """One thing that a waiting run waits for."""
+
+    key: str = Field(description="key of the operation that waits")
+    kind: str = Field(description="timer, signal, decision, child, effect or retry")
+    what: str = Field(description="what it waits for, in words")
+    since: datetime
+    due_at: datetime | None = Field(description="when the wait ends by itself, if ever")
+    who: str = Field(description="who or what can end it")
+
+
+class FailureView(_View):
+    """Why a run failed, was cancelled or is parked."""
+
+    type: str = Field(description="name of the error, or empty")
+    message: str
+
+
+class RunSummary(_View):
+    """A run as lists show it: no recorded body."""
+
+    id: str
+    agent: str
+    tenant: str
+    state: RunState
+    outcome: str = Field(description="business result, such as resolved or escalated; or empty")
+    reason: str = Field(description="why it is parked, failed or cancelled; or empty")
+    priority: int
+    created_at: datetime
+    updated_at: datetime
+    start_after: datetime
+    deadline_at: datetime | None
+    wake_at: datetime | None = Field(description="when an executor looks at it again by itself")
+    parent: str | None = Field(description="id of the run that started it")
+    generation: int = Field(description="1, and one more with each continue_as_new")
+    worker: str | None = Field(description="the executor that has it")
+    code_version: str
+    waits: list[WaitView]
+
+
+class RunView(RunSummary):
+    """One run in full."""
+
+    explanation: str = Field(description="in one sentence: what it waits for, or how it ended")
+    result: Any = Field(default=None, description="what the agent returned, once completed")
+    error: FailureView | None = None
+
+
+class EventView(_View):
+    """One event of a run's journal. `body` is there only when it was asked for."""
+
+    seq: int = Field(description="place in the run's stream, from 1 without gaps")
+    position: int = Field(description="place in the whole journal")
+    epoch: int
+    kind: str
+    version: int
+    key: str
+    at: datetime
+    header: dict[str, Any]
+    erased: bool = Field(default=False, description="whether the body was erased for good")
+    body: Any = None
+
+
+class TaskView(_View):
+    """A question to a person."""
+
+    id: str
+    run: str
+    key: str
+    kind: str = Field(description="escalation, or effect (an outcome that only a person knows)")
+    role: str = Field(description="who is asked; empty for anybody")
+    state: InboxState
+    question: str
+    choices: list[str] = Field(description="what may be answered; empty: anything")
+    details: Any
+    opened_at: datetime
+    due_at: datetime | None
+    decided_by: str | None
+    decided_at: datetime | None
+    choice: str | None = Field(description="what was decided")
+
+
+class EffectView(_View):
+    """A write in another system. Its arguments are in the run's events, not here."""
+
+    effect_key: str = Field(description="the key that the called system sees")
+    run: str
+    key: str
+    tool: str
+    tool_version: str
+    recovery: str
+    state: EffectState
+    attempts: int
+    reason: str
+    intended_at: datetime
+    settled_at: datetime | None
+
+
+class RunList(_View):
+    """A page of runs, newest first. `next` is the `before` of the next page, or null."""
+
+    runs: list[RunSummary]
+    next: str | None
+
+
+class EventList(_View):
+    """A page of events in order. `next` is the `after` of the next page, or null."""
+
+    events: list[EventView]
+    next: int | None
+
+
+class TaskList(_View):
+    """Inbox tasks, oldest first."""
+
+    tasks: list[TaskView]
+
+
+class EffectList(_View):
+    """Effects, newest first."""
+
+    effects: list[EffectView]
+
+
+def run_summary(row: RunRow) -> RunSummary:
+    """A run for a list."""
+    return RunSummary(**_run_fields(row))
+
+
+def run_view(store: Store, row: RunRow, now_us: int) -> RunView:
+    """A run in full, with its result or failure and its sentence."""
+    body = _body_at(store, row.result_position)
+    completed = row.state == "completed"
+    return RunView(
+        **_run_fields(row),
+        explanation=sentence(store, row, now_us),
+        result=body_value(body) if completed else None,
+        error=None if completed else _failure(row, body),
+    )
+
+
+def _run_fields(row: RunRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "agent": row.agent,
+        "tenant": row.tenant,
+        "state": row.state,
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "priority": row.priority,
+        "created_at": at(row.created_at_us),
+        "updated_at": at(row.updated_at_us),
+        "start_after": at(row.start_after_us),
+        "deadline_at": at_or_none(row.deadline_at_us),
+        "wake_at": at_or_none(row.wake_at_us),
+        "parent": row.parent or None,
+        "generation": row.generation,
+        "worker": row.worker or None,
+        "code_version": row.code_version,
+        "waits": [_wait_view(wait) for wait in row.waits],
+    }
+
+
+def _wait_view(wait: dict[str, Any]) -> WaitView:
+    return WaitView(
+        key=wait["key"],
+        kind=wait["kind"],
+        what=wait["what"],
+        since=at(wait["since_us"]),
+        due_at=at_or_none(wait["due_at_us"]),
+        who=wait["who"],
+    )
+
+
+def _failure(row: RunRow, body: bytes | None) -> FailureView | None:
+    if row.state not in ("failed", "cancelled", "parked"):
+        return None
+    failure = read_failure(body) if body else Failure((), "")
+    name = failure.name() if failure.types else ""
+    return FailureView(type=name, message=failure.message or row.reason)
+
+
+def event_view(entry: Entry | Event, *, bodies: bool = False) -> EventView:
+    """An event, with its body only where that is asked for."""
+    event = entry.event if isinstance(entry, Entry) else entry
+    body = body_value(entry.body) if bodies and isinstance(entry, Entry) else None
+    return EventView(
+        seq=event.seq,
+        position=event.position,
+        epoch=event.epoch,
+        kind=event.kind,
+        version=event.version,
+        key=event.key,
+        at=at(event.at_us),
+        header=dict(event.header),
+        erased=isinstance(entry, Entry) and entry.erased,
+        body=body,
+    )
+
+
+def task_view(store: Store, row: InboxRow) -> TaskView:
+    """An inbox task with its question, and its decision once there is one."""
+    asked = _fields_at(store, row.position)
+    decided = _fields_at(store, row.decision_position)
+    details: Any = asked.get("details")
+    if row.kind == "effect":
+        details = {name: asked.get(name) for name in ("effect_key", "tool", "arguments")}
+    return TaskView(
+        id=row.id,
+        run=row.run,
+        key=row.key,
+        kind=row.kind,
+        role=row.role,
+        state=row.state,
+        question=str(asked.get("question", "")),
+        choices=list(EFFECT_VERDICTS if row.kind == "effect" else asked.get("choices") or ()),
+        details=details,
+        opened_at=at(row.opened_at_us),
+        due_at=at_or_none(row.due_at_us),
+        decided_by=row.decided_by or None,
+        decided_at=at_or_none(row.decided_at_us),
+        choice=decided.get("choice") or decided.get("verdict"),
+    )
+
+
+def effect_view(row: EffectRow) -> EffectView:
+    """An effect."""
+    return EffectView(
+        effect_key=row.effect_key,
+        run=row.run,
+        key=row.key,
+        tool=row.tool,
+        tool_version=row.tool_version,
+        recovery=row.recovery,
+        state=row.state,
+        attempts=row.attempts,
+        reason=row.reason,
+        intended_at=at(row.intended_at_us),
+        settled_at=at_or_none(row.settled_at_us),
+    )
+
+
+def body_value(body: bytes | None) -> Any:
+    """A recorded body as JSON; None where there is none or it was erased."""
+    return None if body is None else json.loads(body)
+
+
+def _fields_at(store: Store, position: int | None) -> dict[str, Any]:
+    value = body_value(_body_at(store, position))
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _body_at(store: Store, position: int | None) -> bytes | None:
+    entry = store.entry(position) if position is not None else None
+    return entry.body if entry is not None else None
