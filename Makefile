@@ -37,10 +37,12 @@ test: ## Run all tests; TESTS=path for some, JOBS=n at once, DATA=folder of reco
 
 check: ## Lint, format, types and layers, without changing anything
 	@$(DEV)
-	@$(RUN) -m ruff check --quiet
-	@$(RUN) -m ruff format --check --quiet --output-format concise
-	@$(RUN) -m pyright --pythonpath $(RUN) --warnings
-	@$(VENV)/bin/lint-imports --no-cache
+	@failed=0; \
+	$(RUN) -m ruff check --quiet || failed=1; \
+	$(RUN) -m ruff format --check --quiet --output-format concise || failed=1; \
+	$(RUN) -m pyright --pythonpath $(RUN) --warnings || failed=1; \
+	$(VENV)/bin/lint-imports --no-cache || failed=1; \
+	exit $$failed
 
 format: ## Rewrite the sources in the house format
 	@$(DEV)

@@ -65,9 +65,14 @@ class Handbook:
         """Every queue that the handbook names."""
         return frozenset(entry.queue for entry in self._entries.values())
 
+    @property
+    def anything_else(self) -> HandbookEntry:
+        """What holds for a category without a section, and who looks at what nobody knows."""
+        return self._entries[_ANYTHING_ELSE]
+
     def entry(self, category: str) -> HandbookEntry:
         """What the handbook says about `category`."""
-        return self._entries.get(category, self._entries[_ANYTHING_ELSE])
+        return self._entries.get(category, self.anything_else)
 
 
 def read_handbook(path: Path) -> Handbook:

@@ -26,6 +26,7 @@ __all__ = [
     "Threads",
     "in_main_thread",
     "spawn_thread",
+    "thread_id",
     "thread_name",
 ]
 
@@ -90,6 +91,9 @@ def spawn_thread(target: Callable[[], None], *, name: str) -> threading.Thread:
 def in_main_thread() -> bool:
     """Whether the caller runs on the process's main thread (where signals arrive)."""
     return threading.current_thread() is threading.main_thread()
+
+
+thread_id = threading.get_ident
 
 
 def thread_name() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import re
 import tomllib
@@ -76,6 +77,13 @@ def test_a_fence_outside_the_convention_is_refused(page: str) -> None:
         list(snippets(page))
 
 
+def read(page: Path) -> str:
+    """The page's text; the test fails by name if there is none."""
+    if not page.exists():
+        pytest.fail(f"{page.relative_to(ROOT)} is missing", pytrace=False)
+    return page.read_text(encoding="utf-8")
+
+
 def commands() -> dict[str, Any]:
     """The command line's commands by their full name (`interlock effects resolve`)."""
     cli = importlib.import_module("interlock.cli")
@@ -104,10 +112,12 @@ def sections(page: str) -> dict[str, str]:
 def test_every_command_and_option_is_documented() -> None:
     """Each command has a section named after it, which names each of its options and arguments."""
     found = commands()
-    described = sections(COMMANDS_PAGE.read_text(encoding="utf-8"))
+    described = sections(read(COMMANDS_PAGE))
     missing = [name for name in found if name not in described]
     for name, command in found.items():
         for parameter in command.params:
+            if getattr(parameter, "hidden", False):
+                continue
             words = {*parameter.opts, *parameter.secondary_opts} - EVERYWHERE
             if parameter.param_type_name == "argument":
                 words = {(parameter.metavar or parameter.name).upper().strip("[].")}
@@ -116,10 +126,37 @@ def test_every_command_and_option_is_documented() -> None:
     assert missing == [], f"describe them in {COMMANDS_PAGE.relative_to(ROOT)}"
 
 
-def test_every_documented_command_exists() -> None:
+def test_every_command_in_the_pages_exists() -> None:
+    """Headings of the reference name whole commands; elsewhere the first word is looked at."""
     found = commands()
-    headings = sections(COMMANDS_PAGE.read_text(encoding="utf-8"))
-    assert [name for name in headings if name.startswith("interlock ") and name not in found] == []
+    headings = sections(read(COMMANDS_PAGE))
+    wrong = [name for name in headings if name.startswith("interlock ") and name not in found]
+    for page in PAGES:
+        written = re.findall(
+            r"(?:`|^\s*(?:\$ )?)interlock ([a-z][a-z-]*)", page.read_text(), re.MULTILINE
+        )
+        wrong += [f"{page.name}: {word}" for word in written if f"interlock {word}" not in found]
+    assert wrong == []
+
+
+def settings() -> set[str]:
+    """Fields of the public classes of `interlock.config`, dataclasses and pydantic models alike."""
+    if importlib.util.find_spec("interlock.config") is None:
+        pytest.skip("there is no interlock.config yet")
+    config = importlib.import_module("interlock.config")
+    classes = [getattr(config, name) for name in config.__all__]
+    fields = [
+        getattr(each, "model_fields", None) or getattr(each, "__dataclass_fields__", {})
+        for each in classes
+    ]
+    names = {name for each in fields for name in each}
+    return names or pytest.skip("interlock.config has no class of settings")
+
+
+def test_every_setting_is_documented() -> None:
+    found = settings()
+    text = read(SETTINGS_PAGE)
+    assert {name for name in found if f"`{name}`" not in text} == set()
 
 
 def test_every_environment_variable_is_documented() -> None:
@@ -127,4 +164,5 @@ def test_every_environment_variable_is_documented() -> None:
     if not used:
         pytest.skip("the product reads no environment variable of its own")
     text = "\n".join(page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md"))
-    assert {name for name in used if f"`{name}`" not in text} == set()
+    missing = {name for name in used if f"`{name}`" not in text}
+    assert missing == set(), "describe them in docs/reference"

@@ -86,21 +86,16 @@ def module_state(module: Module) -> Iterator[str]:
 
 
 def swallowed_error(module: Module) -> Iterator[str]:
-    """Complain about a bare `except`, and about broad ones that do nothing without a reason.
+    """Complain about a bare `except`, and about a broad one that does nothing and gives no reason.
 
-    A reason stands behind the ignore it needs: `# noqa: BLE001 - why nothing is lost`.
+    The reason, why nothing is lost, is a comment above the line or follows the ignore on it:
+    `# noqa: BLE001 - why`.
     """
-    lines = module.text.splitlines()
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.ExceptHandler):
-            if node.type is None:
-                yield f"{module.at(node)} bare except; name what you expect"
-            elif _broad(node.type) and all(_idle(statement) for statement in node.body):
-                if REASONED.search(lines[node.lineno - 1]):
-                    continue
-                yield f"{module.at(node)} swallows {ast.unparse(node.type)}"
-        elif isinstance(node, ast.Call) and _suppresses_all(node):
-            yield f"{module.at(node)} suppresses every error"
+        if isinstance(node, ast.ExceptHandler) and node.type is None:
+            yield f"{module.at(node)} bare except; name what you expect"
+        elif (line := _forgotten_at(node)) and not _explained(module, line):
+            yield f"{module.place}:{line} forgets every error and does not say why"
 
 
 def stray_sql(module: Module) -> Iterator[str]:
@@ -163,8 +158,18 @@ def _broad(kind: ast.expr) -> bool:
     return any(ast.unparse(one) in {"Exception", "BaseException"} for one in kinds)
 
 
-def _suppresses_all(call: ast.Call) -> bool:
-    return ast.unparse(call.func).endswith("suppress") and any(map(_broad, call.args))
+def _explained(module: Module, line: int) -> bool:
+    above, own = ["", *module.text.splitlines()][line - 1 : line + 1]
+    return bool(REASONED.search(own)) or above.lstrip().startswith("# ")
+
+
+def _forgotten_at(node: ast.AST) -> int | None:
+    """The line of a broad `except` or `suppress` that does nothing; None for any other node."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
+        return node.lineno if any(map(_broad, node.args)) else None
+    if isinstance(node, ast.ExceptHandler) and node.type is not None:
+        return node.lineno if _broad(node.type) and all(map(_idle, node.body)) else None
+    return None
 
 
 def _idle(statement: ast.stmt) -> bool:
@@ -250,6 +255,13 @@ def test_the_rules_find_what_they_are_for(rule: Rule, source: str) -> None:
 )
 def test_the_rules_let_good_code_pass(rule: Rule, source: str) -> None:
     assert list(rule(module_of(source))) == []
+
+
+def test_a_reason_lets_an_error_be_forgotten() -> None:
+    source = (
+        "import contextlib\n# It is forgotten anyway.\nwith contextlib.suppress(Exception): f()"
+    )
+    assert list(swallowed_error(module_of(source))) == []
 
 
 def test_the_journal_may_hold_a_driver_and_control_its_transactions_but_no_statement() -> None:

@@ -9,7 +9,7 @@ from .errors import (
     RefusedError,
     UnreachableError,
 )
-from .process import RunningHelpDesk, ensure_running
+from .process import RunningHelpDesk, address_of, ensure_running, find_running
 from .records import Message, Ticket
 from .tally import Tally, TicketCount, count_actions
 from .tracker import Account, TrackerError, read_account
@@ -29,7 +29,9 @@ __all__ = [
     "TicketCount",
     "TrackerError",
     "UnreachableError",
+    "address_of",
     "count_actions",
     "ensure_running",
+    "find_running",
     "read_account",
 ]

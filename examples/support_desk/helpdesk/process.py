@@ -15,10 +15,11 @@ import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from .tracker import TrackerError
 
-__all__ = ["RunningHelpDesk", "ensure_running"]
+__all__ = ["RunningHelpDesk", "address_of", "ensure_running", "find_running"]
 
 _PAUSE_SECONDS = 0.05
 
@@ -68,6 +69,22 @@ def ensure_running(home: Path, *, patience: timedelta = timedelta(seconds=60)) -
     return _await_ready(home, None, patience)
 
 
+def find_running(home: Path) -> RunningHelpDesk | None:
+    """The help desk that is being served from `home` and answers, or None. Starts nothing."""
+    home = home.absolute()
+    ready = _read_ready(home) if _is_served(home) else None
+    return None if ready is None else RunningHelpDesk(url=ready.url, home=home, pid=ready.pid)
+
+
+def address_of(home: Path) -> str | None:
+    """Where the help desk in `home` listens, or did when it was last heard of; None if unknown.
+
+    Cheap enough to ask before every request.
+    """
+    ready = _read_ready(home)
+    return None if ready is None else ready.url
+
+
 def _start(home: Path) -> subprocess.Popen[bytes]:
     home.parent.mkdir(parents=True, exist_ok=True)
     module = __name__.rpartition(".")[0]
@@ -89,14 +106,28 @@ def _await_ready(
     home: Path, child: subprocess.Popen[bytes] | None, patience: timedelta
 ) -> RunningHelpDesk:
     deadline = time.monotonic() + patience.total_seconds()
-    while not _ready_file(home).exists():
+    while (ready := _read_ready(home)) is None:
         # A process that ended because another serves the home leaves that one to wait for.
         ended = child is not None and child.poll() is not None
         if (ended and not _is_served(home)) or time.monotonic() > deadline:
             raise TrackerError(f"the help desk in {home} did not start:\n{_log_end(home)}")
         time.sleep(_PAUSE_SECONDS)
-    ready = json.loads(_ready_file(home).read_text())
-    return RunningHelpDesk(url=ready["url"], home=home, pid=ready["pid"], child=child)
+    return RunningHelpDesk(url=ready.url, home=home, pid=ready.pid, child=child)
+
+
+class _Ready(NamedTuple):
+    """What a server says of itself once it answers."""
+
+    url: str
+    pid: int
+
+
+def _read_ready(home: Path) -> _Ready | None:
+    try:
+        ready = json.loads(_ready_file(home).read_text())
+    except FileNotFoundError:
+        return None
+    return _Ready(ready["url"], ready["pid"])
 
 
 def _is_served(home: Path) -> bool:

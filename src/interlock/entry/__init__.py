@@ -1,1 +1,1 @@
-"""A block of Interlock."""
+"""Doors into Interlock: the HTTP API and the server that executes runs behind it."""

@@ -23,9 +23,9 @@ _LOCK_WAIT = timedelta(seconds=10)
 def open_store(
     location: str,
     clock: Clock | None = None,
+    *,
     synchronous: Literal["FULL", "OFF"] = "FULL",
     create: bool = True,
-    *,
     lock_wait: timedelta = _LOCK_WAIT,
 ) -> Store:
     """Open the journal at a URL (`sqlite:///relative.db`, `sqlite:////absolute.db`) or plain path.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from interlock.errors import InvalidInputError, PayloadTooLargeError
 from interlock.journal.event import Draft, Header, encode_header
@@ -44,7 +44,7 @@ def check_commit(commit: Commit) -> None:
         _check_guards(guards)
     for append in appends:
         stream, drafts, epoch, raise_epoch, _ = append
-        if not drafts or (raise_epoch and epoch is None) or not _is_plain(stream):
+        if not (drafts and stream and _is_plain(stream)) or (raise_epoch and epoch is None):
             _check_append(append)
         for draft in drafts:
             kind, key, header, body, _ = draft
@@ -79,6 +79,8 @@ def _check_append(append: Append) -> None:
             f"A claim on stream {append.stream!r} names no epoch; say which epoch it raises.",
             stream=append.stream,
         )
+    if not append.stream:
+        raise InvalidInputError("An append goes to a stream without a name; name one.")
     _check_text(append.stream, "stream", append.stream)
 
 
@@ -145,34 +147,48 @@ def _check_field(draft: Draft, header: Header, field: Field) -> None:
             )
         return
     value = header[field.name]
-    wrong_type = isinstance(value, bool) or not isinstance(value, field.types)
-    if wrong_type or (isinstance(value, int) and abs(value) > _LARGEST_INTEGER):
-        wanted = " or ".join(sorted(known.__name__ for known in field.types))
+    fits = isinstance(value, field.types) and not isinstance(value, bool)
+    if not fits or (isinstance(value, int) and not field.least <= value <= _LARGEST_INTEGER):
         raise InvalidInputError(
             f"{field.name!r} in the header of {draft.kind!r} {draft.key!r} is {value!r}; "
-            f"it must be {wanted} (of at most 64 bits).",
+            f"it must be {_wanted(field)}.",
             kind=draft.kind,
         )
     if isinstance(value, str):
         _check_text(value, field.name, draft.kind)
 
 
+def _wanted(field: Field) -> str:
+    names = sorted(known.__name__ for known in field.types)
+    if int not in field.types:
+        return " or ".join(names)
+    return f"{' or '.join(names)}, from {field.least} to {_LARGEST_INTEGER}"
+
+
 def _check_claims(draft: Draft, header: Header, guards: Sequence[Guard]) -> None:
-    for pair in header.get("unique", ()):
-        well_formed = isinstance(pair, list) and len(pair) == 2
-        if not well_formed or not all(isinstance(part, str) for part in pair):
-            raise InvalidInputError(
-                f"'unique' in the header of {draft.kind!r} must be a list of [scope, key], "
-                f"not {pair!r}.",
-                kind=draft.kind,
-            )
-        scope, key = pair
-        _check_text(scope, "scope", draft.kind)
-        _check_text(key, "unique key", draft.kind)
+    if "unique" not in header:
+        return
+    pairs = header["unique"]
+    for pair in cast("list[object]", pairs) if isinstance(pairs, list) else (pairs,):
+        scope, key = _claim(draft, pair)
         if UniqueKey(scope, key) not in guards:
             raise InvalidInputError(
                 f"{draft.kind!r} claims the key {key!r} in {scope!r} without its guard; "
                 f"add UniqueKey({scope!r}, {key!r}) to the commit.",
+                kind=draft.kind,
+            )
+
+
+def _claim(draft: Draft, pair: object) -> tuple[str, str]:
+    match pair:
+        case [str() as scope, str() as key]:
+            _check_text(scope, "scope", draft.kind)
+            _check_text(key, "unique key", draft.kind)
+            return scope, key
+        case _:
+            raise InvalidInputError(
+                f"'unique' in the header of {draft.kind!r} must be a list of [scope, key], "
+                f"not {pair!r}.",
                 kind=draft.kind,
             )
 

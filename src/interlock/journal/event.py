@@ -97,11 +97,10 @@ def encode_header(header: Header) -> str:
         return "{}"
     parts: list[str] = []
     for name in sorted(header):
-        value = header[name]
-        kind = type(value)
-        if kind is str:
+        value: object = header[name]
+        if type(value) is str:
             parts.append(f"{_quote(name)}:{_quote(value)}")
-        elif kind is int:
+        elif type(value) is int:
             parts.append(f"{_quote(name)}:{value}")
         else:
             return _encode_any(header)

@@ -101,7 +101,8 @@ class NoMailSince(NamedTuple):
 
 class TaskOpen(NamedTuple):
     """Refused as `task_closed` (detail: state and who) or `task_absent` unless the inbox task is
-    open. A decision is written by a `mail_sent` header with `"task": id`, which closes it."""
+    open. A decision is written by a `mail_sent` header with `"task": id`, which closes it.
+    """
 
     task: str
 

@@ -173,7 +173,7 @@ class Journal:
         """Answer one; a callback that raises must not keep the others from their answers."""
         try:
             done(result)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told to the loop; the others get theirs
             context = {"message": "an answer of the journal was not taken", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
 
@@ -182,7 +182,7 @@ def _outcome(work: _Work) -> _Outcome:
     """What `work` returned or raised, to be judged on the loop."""
     try:
         return work()
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - judged, answered or raised on the loop
         return error
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from interlock.errors import PayloadTooLargeError
+from interlock.journal.check import BODY_LIMIT_BYTES
 from interlock.journal.event import NO_BODY, NO_HASH, Header, commit_to, encode_header, event_hash
 from interlock.journal.guard import (
     Append,
@@ -278,6 +280,8 @@ class Judge:
             seq += 1
             commitment = NO_BODY
             if body is not None:
+                if len(body) > BODY_LIMIT_BYTES:
+                    raise PayloadTooLargeError("a body is over the limit")
                 salt = self._salt()
                 commitment = commit_to(salt, body)
                 self._add_body((position, salt, body))
@@ -285,9 +289,7 @@ class Judge:
             self._add_event(
                 (position, stream_id, seq, epoch, kind, version, key, at_us, text, commitment, last)
             )
-            last = event_hash(
-                last, commitment, stream, seq, epoch, kind, version, key, at_us, text
-            )
+            last = event_hash(last, commitment, stream, seq, epoch, kind, version, key, at_us, text)
             if kind in PROJECTIONS or (header and _touches_projections(header)):
                 self._project(kind, header, Place(position, stream, seq, key, at_us))
         head.seq, head.hash = seq, last

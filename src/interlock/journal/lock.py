@@ -1,7 +1,7 @@
 """The right to execute the runs of a SQLite file: an operating-system lock on a file beside it.
 
-The lock is the kernel's and ends with the process, however it ends. The file's content only says who
-holds it. Processes that merely read or send mail need no lock.
+The lock is the kernel's and ends with the process, however it ends. The file's content only says
+who holds it. Processes that merely read or send mail need no lock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 
 from interlock.clock import Clock, SystemClock
 from interlock.errors import StorageLockedError
@@ -32,7 +32,7 @@ class ExecutorLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock at once, or raise `StorageLockedError` that says who holds it. Repeatable."""
+        """Take the lock, or raise `StorageLockedError` that says who holds it. Repeatable."""
         if self._descriptor is not None:
             return
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -69,7 +69,7 @@ class ExecutorLock:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def __enter__(self) -> ExecutorLock:
+    def __enter__(self) -> Self:
         self.acquire()
         return self
 
@@ -109,7 +109,8 @@ class ExecutorLock:
 def lock_holder(database: str) -> dict[str, Any]:
     """Who last took the lock of a database, as it described itself; empty when unknown."""
     with contextlib.suppress(OSError, ValueError):
-        described: Any = json.loads(Path(f"{database}.executor").read_text(encoding="utf-8"))
-        if isinstance(described, dict) and {"pid", "host", "program", "since"} <= described.keys():
+        text: Any = json.loads(Path(f"{database}.executor").read_text(encoding="utf-8"))
+        described = cast("dict[str, Any]", text if isinstance(text, dict) else {})
+        if {"pid", "host", "program", "since"} <= described.keys():
             return described
     return {}

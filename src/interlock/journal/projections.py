@@ -33,12 +33,13 @@ Fold = tuple[str, Parameters]
 
 
 class Field(NamedTuple):
-    """A header field that a projection reads. Without a default it is required."""
+    """A header field that a projection reads; `least` is the smallest number it may be."""
 
     name: str
     types: tuple[type, ...]
     required: bool = True
     default: Any = None
+    least: int = -(2**63) + 1
 
 
 class Projection(NamedTuple):
@@ -69,6 +70,10 @@ def _text_or(name: str, default: str) -> Field:
 
 def _integer(name: str) -> Field:
     return Field(name, (int,))
+
+
+def _amount(name: str) -> Field:
+    return Field(name, (int,), least=0)
 
 
 def _integer_or(name: str, default: int) -> Field:
@@ -130,12 +135,12 @@ PROJECTIONS: Mapping[str, Projection] = MappingProxyType(
         "task_expired": Projection((_text("task"),), ("task_expired",)),
         "task_withdrawn": Projection((_text("task"),), ("task_withdrawn",)),
         "mail_sent": Projection(_MAIL, ("mail_sent", "mail_wakes", "task_decided")),
-        "budget_set": Projection((_text("account"), _integer("limit")), ("budget_set",)),
+        "budget_set": Projection((_text("account"), _amount("limit")), ("budget_set",)),
         "budget_reserved": Projection(
-            (_text("account"), _text("hold"), _integer("amount")), ("hold_counted", "hold_stored")
+            (_text("account"), _text("hold"), _amount("amount")), ("hold_counted", "hold_stored")
         ),
         "budget_settled": Projection(
-            (_text("hold"), _integer("amount")), ("spend_counted", "hold_settled")
+            (_text("hold"), _amount("amount")), ("spend_counted", "hold_settled")
         ),
         "approval_granted": Projection(
             (_text("approval"), _text("call_hash"), _moment("expires_at_us")), ("approval_granted",)
@@ -174,9 +179,9 @@ def folds(kind: str, header: Header, place: Place) -> Iterator[Fold]:
 def _parameters(projection: Projection, header: Header, place: Place) -> Parameters:
     parameters: dict[str, Any] = place._asdict()
     parameters.update(projection.fixed)
-    for name, _types, _required, default in projection.fields:
-        value = header.get(name, default)
-        parameters[name] = json.dumps(value) if name == "waits" else value
+    for field in projection.fields:
+        value = header.get(field.name, field.default)
+        parameters[field.name] = json.dumps(value) if field.name == "waits" else value
     return parameters
 
 

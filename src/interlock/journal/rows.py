@@ -21,9 +21,7 @@ __all__ = [
     "RunState",
 ]
 
-RunState = Literal[
-    "queued", "running", "waiting", "parked", "completed", "failed", "cancelled"
-]
+RunState = Literal["queued", "running", "waiting", "parked", "completed", "failed", "cancelled"]
 EffectState = Literal["intended", "completed", "failed", "unknown"]
 InboxState = Literal["open", "decided", "expired", "withdrawn"]
 

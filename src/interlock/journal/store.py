@@ -43,8 +43,9 @@ class Store(Protocol):
         """Judge and write a group in one transaction, not yet durable.
 
         Waits for another process's lock as long as the store was told to, or not at all when not
-        `patient` (`StorageLockedError`). Raises `StorageError` when nothing of the group was
-        written, and an error of `check_commit` when an item is malformed: nothing is written then.
+        `patient` (`StorageLockedError`). Expects items that `check_commit` let pass; what it
+        cannot take after all raises the same errors. Raises `StorageError` when nothing of the
+        group was written.
         """
         ...
 
@@ -61,7 +62,7 @@ class Store(Protocol):
         ...
 
     def commit(self, items: Sequence[Commit]) -> list[Result]:
-        """`stage` and `sync`."""
+        """`check_commit` on each, then `stage` and `sync`; nothing is written when one raises."""
         ...
 
     def head(self, stream: str) -> Head | None:
@@ -160,6 +161,10 @@ class Store(Protocol):
 
     def erase(self, positions: Sequence[int], *, by: str, reason: str) -> None:
         """Erase bodies for good and record that in the stream `tenant/default`. Repeatable."""
+        ...
+
+    def page_check(self) -> Iterator[str]:
+        """The database's own check of its pages and indexes; yields a sentence per problem."""
         ...
 
     def verify(self) -> Iterator[str]:

@@ -96,7 +96,7 @@ class RunView(RunSummary):
 
 
 class EventView(_View):
-    """One event of a run's journal. `body` is there only when it was asked for."""
+    """One event of a run's journal. `body` is set only when it was asked for."""
 
     seq: int = Field(description="place in the run's stream, from 1 without gaps")
     position: int = Field(description="place in the whole journal")
@@ -232,7 +232,7 @@ def _failure(row: RunRow, body: bytes | None) -> FailureView | None:
 def event_view(entry: Entry | Event, *, bodies: bool = False) -> EventView:
     """An event, with its body only where that is asked for."""
     event = entry.event if isinstance(entry, Entry) else entry
-    body = body_value(entry.body) if bodies and isinstance(entry, Entry) else None
+    shown = {"body": body_value(entry.body)} if bodies and isinstance(entry, Entry) else {}
     return EventView(
         seq=event.seq,
         position=event.position,
@@ -243,7 +243,7 @@ def event_view(entry: Entry | Event, *, bodies: bool = False) -> EventView:
         at=at(event.at_us),
         header=dict(event.header),
         erased=isinstance(entry, Entry) and entry.erased,
-        body=body,
+        **shown,
     )
 
 

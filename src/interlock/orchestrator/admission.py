@@ -40,6 +40,11 @@ class Admission:
         """Something was committed that may make a run ready."""
         self._changed = True
 
+    def wakes_at(self, at_us: int) -> None:
+        """A run went to rest and has something to do at this moment."""
+        if self._look_again_us is None or at_us < self._look_again_us:
+            self._look_again_us = at_us
+
     def began(self, run: str, agent: str, tenant: str) -> None:
         """A run occupies a place."""
         self.executing[run] = (agent, tenant)

@@ -183,8 +183,9 @@ class EffectOperation(Operation):
         return retry.pause(attempt, 1.0, error or Exception(), now) // _US
 
     def _intend(self) -> None:
-        if self.cancel_asked:
-            # The code left before anything was sent, or after it was certainly not made.
+        if self.cancel_asked and self.log.state != "unknown":
+            # The code left before anything was sent, or after it was certainly not made. From
+            # unknown it is called again all the same: only that makes the outcome known.
             self._give_up("cancelled before it was sent")
             return
         header = {
@@ -209,7 +210,7 @@ class EffectOperation(Operation):
             self._record_unknown("interrupted", Failure((), "the process ended during the call"))
             return
         self.fresh = False
-        if self.cancel_asked:
+        if self.cancel_asked and self.log.unknowns == 0:
             self._give_up("cancelled before it was sent")
         elif (seconds := self.session.may_act_seconds()) > 0:
             self._spawn(self._send(seconds))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from interlock.errors import NotFoundError, StorageCorruptError, StorageError
 from interlock.journal.event import Draft, Entry
 from interlock.journal.guard import Append, Commit, Committed, Result, RunIn
 from interlock.journal.journal import Journal
-from interlock.journal.rows import RunRow
+from interlock.journal.rows import Mail, RunRow
 from interlock.orchestrator.admission import Admission
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import cancel_children, child_message
@@ -72,6 +72,7 @@ class Executor:
         agents: Mapping[str, Agent],
         options: ExecutorOptions,
         code_version: str,
+        session_type: type[Session] = Session,
     ) -> None:
         self.journal = journal
         self.clock = clock
@@ -83,6 +84,7 @@ class Executor:
         self._agents = agents
         self._options = options
         self._code_version = code_version
+        self._session_type = session_type
         self._sessions: dict[str, Session] = {}
         self._claiming: set[str] = set()
         self._admission = Admission(journal.store, agents, options.concurrency)
@@ -194,7 +196,8 @@ class Executor:
             self._left(run)
         else:
             row, entries = first_claim(run, agent, queued, result, self.worker)
-            self._begin(row, 1, entries)
+            # Nobody knows the run's id yet, so nobody has sent it mail.
+            self._begin(row, 1, entries, ())
 
     def _admit(self) -> None:
         if self._draining or self.failure:
@@ -275,13 +278,12 @@ class Executor:
         if row is None:
             raise StorageCorruptError(f"run {run} was claimed but is not listed.", run=run)
         entries = store.read(run, row.generation_seq - 1)
-        self._begin(row, epoch, entries)
+        self._begin(row, epoch, entries, store.mail(run))
 
-    def _begin(self, row: RunRow, epoch: int, entries: list[Entry]) -> None:
+    def _begin(self, row: RunRow, epoch: int, entries: list[Entry], mail: Sequence[Mail]) -> None:
         agent = self._agents[row.agent]
-        mail = self.journal.store.mail(row.id)
         begin_body = partial(self._body, entries[0].body)
-        session = Session(self, row, agent, epoch, entries, mail, begin_body)
+        session = self._session_type(self, row, agent, epoch, entries, mail, begin_body)
         self._sessions[row.id] = session
         session.begin()
 
@@ -308,8 +310,10 @@ class Executor:
     def ended(self, session: Session) -> None:
         """A session is over."""
         self._sessions.pop(session.run_id, None)
-        self._left(session.run_id)
         ending = session.ending
+        if session.wake_at_us is not None:
+            self._admission.wakes_at(session.wake_at_us)
+        self._left(session.run_id)
         if ending is not None and (ending.appends or ending.drafts[0].kind == "run_continued"):
             self.committed()
         self._tell(session.run_id)
@@ -328,7 +332,8 @@ class Executor:
 
     def _left(self, run: str) -> None:
         self._admission.ended(run)
-        self.nudge()
+        if self._draining or not self._admission.idle():
+            self.nudge()
 
     # Waiting for results.
 

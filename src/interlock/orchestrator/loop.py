@@ -15,13 +15,16 @@ import asyncio
 import collections
 import inspect
 import sysconfig
-from asyncio import events
-from collections.abc import Callable, Coroutine
+import zlib
+from asyncio import events, tasks
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from pathlib import Path
-from typing import Any, Final, NoReturn, Protocol
+from types import CodeType
+from typing import Any, Final, NoReturn, Protocol, cast
 
+from interlock.clock import thread_id
 from interlock.errors import ForbiddenInRunError
 
 __all__ = ["LoopHost", "RunLoop", "TaskNode", "user_line"]
@@ -70,6 +73,18 @@ _LIBRARY_FOLDERS: Final = tuple(
 )
 
 
+def _codes(*functions: Any) -> frozenset[CodeType]:
+    return frozenset(f.__code__ for f in functions if hasattr(f, "__code__"))
+
+
+# Where asyncio turns awaitables into tasks; the names differ between versions of Python.
+_ENSURING: Final = _codes(asyncio.ensure_future, getattr(tasks, "_ensure_future", None))
+_AS_COMPLETED: Final = _codes(
+    asyncio.as_completed, getattr(getattr(tasks, "_AsCompletedIterator", None), "__init__", None)
+)
+_ENSURING_FILE: Final = tasks.__file__
+
+
 class TaskNode:
     """Where a task stands in its run: its path, and counters for what it makes."""
 
@@ -82,8 +97,17 @@ class TaskNode:
 
     def child(self) -> TaskNode:
         """The node of the next task that this one creates."""
-        self._tasks += 1
-        return TaskNode(f"{self.path}/{self._tasks}")
+        return self.numbered(self.reserve(1))
+
+    def reserve(self, count: int) -> int:
+        """Keep numbers for tasks to be created; answers the first."""
+        first = self._tasks + 1
+        self._tasks += count
+        return first
+
+    def numbered(self, number: int) -> TaskNode:
+        """The node of the child with a reserved number."""
+        return TaskNode(f"{self.path}/{number}")
 
     def key(self, name: str) -> str:
         """The key of this task's next operation called `name`."""
@@ -111,6 +135,41 @@ class LoopHost(Protocol):
         ...
 
 
+class _Callback(events.Handle):
+    """A handle without asyncio's debugging: the run's code makes several for each operation."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._context = context or copy_context()
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+
+class _Task(asyncio.Task[Any]):
+    """A task whose place in a set is the same on every replay.
+
+    `asyncio.wait` answers sets, and by default a set's order is that of memory addresses.
+    """
+
+    def __init__(self, order: int, *args: Any, **named: Any) -> None:
+        self._order = order
+        super().__init__(*args, **named)
+
+    def __hash__(self) -> int:
+        return self._order
+
+
 class _Timer(asyncio.TimerHandle):
     """A timer of the run's code (`asyncio.sleep`, `asyncio.timeout`) as a durable operation."""
 
@@ -123,15 +182,22 @@ class _Timer(asyncio.TimerHandle):
 
 
 class RunLoop(asyncio.AbstractEventLoop):
-    """The loop of one claim of one run. Used from the host loop's thread only."""
+    """The loop of one claim of one run. Used from the host loop's thread only.
 
-    def __init__(self, host: LoopHost) -> None:
+    `outer` is the loop that executes it. `salt` spreads the hashes of different runs' tasks.
+    """
+
+    def __init__(self, host: LoopHost, outer: asyncio.AbstractEventLoop, *, salt: int = 0) -> None:
         self._host = host
+        self._salt = salt
+        self._outer = outer
+        self._thread = 0
         self._ready: collections.deque[events.Handle] = collections.deque()
-        self._seconds = 0.0
+        self._time_us = 0
         self._nodes: dict[asyncio.Task[Any], TaskNode] = {}
         self._closed = False
         self._root = TaskNode("")
+        self._batch: tuple[Sequence[Any], int] | None = None
 
     def begin(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> asyncio.Task[Any]:
         """Create the run's first task. It runs at the next `pump`."""
@@ -140,12 +206,17 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def pump(self) -> None:
         """Run the code until it rests: until it can only go on when something is delivered."""
-        outer = events._get_running_loop()
         events._set_running_loop(self)
+        self._thread = thread_id()
         try:
             self._turn_until_rest()
         finally:
-            events._set_running_loop(outer)
+            self._thread = 0
+            events._set_running_loop(self._outer)
+
+    def runs_here(self) -> bool:
+        """Whether the caller is the run's own code, and not a step, a tool or a thread."""
+        return self._thread == thread_id()
 
     def _turn_until_rest(self) -> None:
         ticks = 0
@@ -168,12 +239,14 @@ class RunLoop(asyncio.AbstractEventLoop):
                 handle = ready.popleft()
                 if not handle.cancelled():
                     # The task that raised SystemExit holds it: it ends the run, not the process.
-                    with suppress(SystemExit):
-                        handle._run()  # noqa: SLF001 - a loop runs its handles, as asyncio's own do
+                    try:  # noqa: SIM105 - `suppress` costs three calls here, for every callback
+                        handle._run()  # noqa: SLF001 - a loop runs its handles, as asyncio's do
+                    except SystemExit:
+                        pass
 
     def set_time(self, at_us: int) -> None:
         """The time that the run's code sees: that of the last outcome it was given."""
-        self._seconds = at_us / 1e6
+        self._time_us = at_us
 
     def node(self) -> TaskNode:
         """The place of the running code: its task's, or in a callback that of its creator."""
@@ -184,13 +257,14 @@ class RunLoop(asyncio.AbstractEventLoop):
         """Forget the run's code. Its `finally` blocks run; durable operations do nothing there."""
         self._closed = True
         self._ready.clear()
-        outer = events._get_running_loop()
         events._set_running_loop(self)
+        self._thread = thread_id()
         try:
             for task in list(self._nodes):
                 _discard(task)
         finally:
-            events._set_running_loop(outer)
+            self._thread = 0
+            events._set_running_loop(self._outer)
         self._ready.clear()
         self._nodes.clear()
 
@@ -198,13 +272,13 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def time(self) -> float:
         """The run's time in seconds since 1970."""
-        return self._seconds
+        return self._time_us / 1e6
 
     def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> events.Handle:
         """Run a callback in this pump."""
-        handle = events.Handle(callback, args, self, context)
+        handle = _Callback(callback, args, self, context)
         if not self._closed:
             self._ready.append(handle)
         return handle
@@ -213,7 +287,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> events.Handle:
         """As `call_soon`; refused from outside the run's code, where it would not be replayed."""
-        if events._get_running_loop() is not self:
+        if not self.runs_here():
             _refuse("call_soon_threadsafe (a thread that calls back)")
         return self.call_soon(callback, *args, context=context)
 
@@ -221,7 +295,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """A durable timer."""
-        return self.call_at(self._seconds + delay, callback, *args, context=context)
+        return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
@@ -247,15 +321,27 @@ class RunLoop(asyncio.AbstractEventLoop):
         **_options: Any,
     ) -> asyncio.Task[Any]:
         """A task with its place: numbered within the task that creates it."""
-        child = self.node().child()
+        child = self._place(self.node(), coro)
         own = context if context is not None else copy_context()
         own.run(_NODE.set, child)
         return self._spawn(coro, own, child, child.path if name is None else str(name))
 
+    def _place(self, parent: TaskNode, coro: Any) -> TaskNode:
+        batch = _as_completed_batch()
+        if batch is None:
+            return parent.child()
+        # `asyncio.as_completed` makes its tasks in the order of a set of coroutines, which is that
+        # of memory addresses. They are numbered in the order in which the code gave them instead.
+        if self._batch is None or self._batch[0] is not batch:
+            self._batch = (batch, parent.reserve(len(batch)))
+        position = next((i for i, item in enumerate(batch) if item is coro), None)
+        return parent.child() if position is None else parent.numbered(self._batch[1] + position)
+
     def _spawn(
         self, coro: Coroutine[Any, Any, Any], context: Context, node: TaskNode, name: str
     ) -> asyncio.Task[Any]:
-        task = asyncio.Task(coro, loop=self, name=name, context=context)
+        order = zlib.crc32(node.path.encode(), self._salt)
+        task = _Task(order, coro, loop=self, name=name, context=context)
         self._nodes[task] = node
         task.add_done_callback(self._forget)
         return task
@@ -296,6 +382,31 @@ def _discard(task: asyncio.Task[Any]) -> None:
     # The code is being forgotten, and with it whatever its `finally` blocks raise.
     with suppress(BaseException):
         task.get_coro().close()
+
+
+def _as_completed_batch() -> Sequence[Any] | None:
+    """What `asyncio.as_completed` was given, when it is what creates a task; else None.
+
+    Raises `ForbiddenInRunError` when it was given something without an order.
+    """
+    frame = inspect.currentframe()
+    caller = frame.f_back.f_back.f_back if frame and frame.f_back and frame.f_back.f_back else None
+    if caller is None or caller.f_code not in _ENSURING:
+        return None
+    while caller is not None and caller.f_code not in _AS_COMPLETED:
+        if caller.f_code.co_filename != _ENSURING_FILE:
+            return None
+        caller = caller.f_back
+    if caller is None:
+        return None
+    given: Any = next((caller.f_locals[n] for n in ("fs", "aws") if n in caller.f_locals), None)
+    if isinstance(given, (list, tuple)):
+        return cast("Sequence[Any]", given)
+    raise ForbiddenInRunError(
+        f"{user_line()}: asyncio.as_completed was given a {type(given).__name__}, which has no "
+        "order that a replay could follow. Give it a list.",
+        operation="asyncio.as_completed",
+    )
 
 
 def user_line() -> str:

@@ -166,8 +166,9 @@ class Run:
             total_timeout,
             known.is_async,
         )
+        self._check_caller()
         try:
-            return await self._perform(StepOperation(self._session, label, plan))
+            return await self._session.issue(StepOperation(self._session, label, plan))
         except StepFailedError as error:
             if fallback is None:
                 raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import zlib
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
@@ -121,6 +122,7 @@ class Session(OperationHost):
         self.cancel_reason = ""
         self.seed = ""
         self.ending: Ending | None = None
+        self.wake_at_us: int | None = None
         self.state_body: Callable[[], bytes | None] = lambda: None
         self.recorded_state = _recorded_state(entries)
         self.mail_position = max((m.position for m in mail), default=0)
@@ -136,7 +138,7 @@ class Session(OperationHost):
         self._broken: BaseException | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self.now_us = _first_claim_us(entries) or services.clock.now_us()
-        self._loop = RunLoop(self)
+        self._loop = RunLoop(self, services.loop, salt=zlib.crc32(row.id.encode()))
         self._loop.set_time(self.now_us)
         self._body_of = body_of
         self._root: asyncio.Task[Any] | None = None
@@ -245,7 +247,7 @@ class Session(OperationHost):
 
     def in_code(self) -> bool:
         """Whether the caller is the run's own code, and not a step, a tool or a thread."""
-        return asyncio._get_running_loop() is self._loop
+        return self._loop.runs_here()
 
     def timer(self, due_seconds: float, fire: Callable[[], None]) -> Callable[[], None]:
         """A durable timer for the run's loop (see `loop.LoopHost`)."""
@@ -518,6 +520,7 @@ class Session(OperationHost):
         wake_at_us = min(wakes, default=None)
         if wake_at_us is not None and wake_at_us - now_us < self.services.residency_us:
             return
+        self.wake_at_us = wake_at_us
         header = {
             "wake_at_us": wake_at_us,
             "mail_position": self.mail_position,

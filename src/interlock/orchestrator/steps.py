@@ -96,11 +96,12 @@ class StepOperation(Operation):
 
     def start(self) -> None:
         """Make the next attempt, or wait for its time."""
-        if self.retry_at_us > self.session.clock.now_us():
+        session = self.session
+        if self.retry_at_us and self.retry_at_us > session.clock.now_us():
             self.arm(self.retry_at_us)
         else:
-            self.session.working(+1)
-            self.task = self.session.host.create_task(self._attempt())
+            session.working(+1)
+            self.task = asyncio.Task(self._attempt(), loop=session.host)
 
     def due(self) -> None:
         """The pause is over."""
@@ -128,7 +129,8 @@ class StepOperation(Operation):
 
     async def _attempt(self) -> None:
         try:
-            result = await self._call()
+            simple = self.plan.is_async and not self.plan.timeout and not self.plan.total_timeout
+            result = await (self.plan.function() if simple else self._call())
             body = self._encode(result)
         except asyncio.CancelledError as error:
             # Without our asking, the step's own code raised it: that is a failure like another.

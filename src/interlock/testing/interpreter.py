@@ -207,14 +207,14 @@ class Interpreter:
 
     async def do_group(self, node: Node) -> Any:
         """All at once; an exception cancels the others."""
+        tasks: list[asyncio.Task[Any]] = []
+        failed = False
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self.perform(inner)) for inner in node["of"]]
-        except* GeneratedError:
-            return "group raised"
-        except* OutcomeError:
-            return "group failed"
-        return [task.result() for task in tasks]
+        except* (OutcomeError, GeneratedError):
+            failed = True
+        return "failed" if failed else [task.result() for task in tasks]
 
     async def do_sorted(self, node: Node) -> Any:
         """As they complete, in an order that does not depend on it."""
@@ -225,7 +225,9 @@ class Interpreter:
         return [await next_one for next_one in self._completed(node)]
 
     def _completed(self, node: Node) -> Any:
-        return asyncio.as_completed([self.perform(inner) for inner in node["of"]])
+        return asyncio.as_completed(
+            [asyncio.create_task(self.perform(inner)) for inner in node["of"]]
+        )
 
     async def do_first(self, node: Node) -> Any:
         """The first; the others are cancelled and waited for."""

@@ -12,6 +12,7 @@ import asyncio
 import heapq
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from interlock.clock import Dice
@@ -147,29 +148,25 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 class VirtualThreads:
-    """Threads on virtual time: the function takes effect `delay_us()` after it was started."""
+    """Threads on virtual time: a function takes effect at once and answers after `delay_us()`."""
 
     def __init__(self, delay_us: Callable[[], int]) -> None:
         self._delay_us = delay_us
         self._closed = False
 
     def run(self, loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> asyncio.Future[T]:
-        """Start `function`; cancelling the answer does not stop it."""
+        """Run `function`; cancelling the answer does not undo it."""
         answer: asyncio.Future[T] = loop.create_future()
-        loop.call_later(self._delay_us() / 1e6, self._finish, answer, function)
+        try:
+            give = partial(self._give, answer.set_result, answer, function())
+        except Exception as error:  # noqa: BLE001 - the future carries it to the caller
+            give = partial(self._give, answer.set_exception, answer, error)
+        loop.call_later(self._delay_us() / 1e6, give)
         return answer
 
-    def _finish(self, answer: asyncio.Future[T], function: Callable[[], T]) -> None:
-        if self._closed:
-            return
-        try:
-            result = function()
-        except Exception as error:  # noqa: BLE001 - the future carries it to the caller
-            if not answer.done():
-                answer.set_exception(error)
-        else:
-            if not answer.done():
-                answer.set_result(result)
+    def _give(self, give: Callable[[Any], None], answer: asyncio.Future[Any], what: Any) -> None:
+        if not self._closed and not answer.done():
+            give(what)
 
     def close(self) -> None:
         """Start nothing more."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 
 from interlock.clock import Clock
@@ -31,7 +31,7 @@ def open_writer(
     several processes may do so at once. Raises `NotFoundError`, `InvalidInputError` (a database
     that is not ours) and `StorageVersionError` (newer than this code); SQLite's own errors pass.
     """
-    if not create and not os.path.exists(path):
+    if not create and not Path(path).exists():
         raise NotFoundError(
             f"There is no journal at {path!r}. Give the path of an existing one, or start an "
             "executor, which creates it.",

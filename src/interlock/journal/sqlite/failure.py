@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import MappingProxyType
 
@@ -30,8 +30,7 @@ _KINDS = MappingProxyType(
         sqlite3.SQLITE_BUSY: (
             StorageLockedError,
             "another process holds its lock",
-            "find the process that has the file open (a database shell, a backup), end its "
-            "transaction and try again",
+            "find who has the file open (a database shell, a backup) and end its transaction",
         ),
         sqlite3.SQLITE_LOCKED: (
             StorageLockedError,
@@ -85,7 +84,7 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 
 @contextmanager
-def translated(path: str) -> Iterator[None]:
+def translated(path: str) -> Generator[None]:
     """Raise what SQLite reports inside as the `StorageError` that it means."""
     try:
         yield

@@ -74,8 +74,10 @@ class Loading:
             snapshot.runs[run] = state
         for task, run, state, by in self._many("load_tasks", list(needs.tasks)):
             snapshot.tasks[task] = Task(run, state, by)
-        for approval, *terms, consumed in self._many("load_approvals", list(needs.approvals)):
-            snapshot.approvals[approval] = Approval(*terms, bool(consumed))
+        for approval, call_hash, expires_at_us, consumed in self._many(
+            "load_approvals", list(needs.approvals)
+        ):
+            snapshot.approvals[approval] = Approval(call_hash, expires_at_us, bool(consumed))
         self._load_mail(snapshot, needs)
         self._load_budgets(snapshot, needs)
 

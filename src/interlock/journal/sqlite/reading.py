@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from interlock.errors import StorageCorruptError
-from interlock.journal.event import NO_BODY, Entry, Event, event_hash
+from interlock.journal.event import NO_BODY, Entry, Event, Header, event_hash
 from interlock.journal.record import ChangedHead, HeadsAt, Record
 from interlock.journal.rows import (
     EffectRow,
@@ -69,24 +69,19 @@ class SqliteReading:
 
     def read(self, stream: str, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         """Events of a stream with their bodies, in order."""
-        wanted = {
-            "stream": stream,
-            "after_seq": after_seq,
-            "limit": _ALL if limit is None else limit,
-        }
-        return [
-            self._entry((stream, row[1], row[0], *row[2:])) for row in self._rows("read", wanted)
-        ]
+        most = _ALL if limit is None else limit
+        wanted = {"stream": stream, "after_seq": after_seq, "limit": most}
+        return [self._entry(row) for row in self._rows("read", wanted)]
 
     def _entry(self, row: Row) -> Entry:
-        *fields, body = row
-        event = self._event(fields)
+        body = row[-1]
+        event = self._event(row[:-1])
         return Entry(event, body, erased=body is None and event.commitment != NO_BODY)
 
-    def _event(self, fields: Sequence[Any]) -> Event:
-        header = fields[8]
-        decoded = {} if header == "{}" else self._decode(header, fields[2])
-        return Event(*fields[:8], decoded, *fields[9:])
+    def _event(self, row: Row) -> Event:
+        text = row[8]
+        header: Header = {} if text == "{}" else self._decode(text, row[2])
+        return Event._make((*row[:8], header, *row[9:]))
 
     def scan(self, after_position: int = 0, limit: int = 1000) -> list[Event]:
         """Events of all streams by position, without bodies."""
@@ -163,7 +158,7 @@ class SqliteReading:
 
     def run_counts(self) -> dict[str, int]:
         """How many runs are in each state."""
-        return dict(self._rows("run_counts"))  # pyright: ignore[reportArgumentType]
+        return dict(self._rows("run_counts"))
 
     def running(self) -> list[str]:
         """Ids of runs that the journal has as running, oldest first."""

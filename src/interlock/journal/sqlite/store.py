@@ -29,8 +29,7 @@ from interlock.journal.sqlite.failure import storage_error, translated
 from interlock.journal.sqlite.reading import SqliteReading
 from interlock.journal.sqlite.rebuild import differences
 from interlock.journal.sqlite.writing import Writing
-from interlock.journal.statements import statements
-from interlock.journal.verify import verify_chains
+from interlock.journal.verify import verify_all
 
 __all__ = ["ERASURES", "SqliteStore"]
 
@@ -146,7 +145,9 @@ class SqliteStore(SqliteReading):
         return event_hash(*row) == batch.last_hash
 
     def commit(self, items: Sequence[Commit]) -> list[Result]:
-        """`stage` and `sync`."""
+        """Check, `stage` and `sync`."""
+        for item in items:
+            check_commit(item)
         results = self.stage(items)
         self.sync()
         return results
@@ -206,8 +207,7 @@ class SqliteStore(SqliteReading):
 
     def verify(self) -> Iterator[str]:
         """Check pages, gaps, chains and commitments; yields a sentence per problem."""
-        yield from self.page_check()
-        yield from verify_chains(self)
+        return verify_all(self)
 
     def rebuild(self) -> Iterator[str]:
         """Fold the journal afresh and compare; yields a sentence per difference."""

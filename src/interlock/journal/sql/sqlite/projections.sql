@@ -41,13 +41,14 @@ UPDATE runs SET
 WHERE id = :stream;
 
 -- name: run_retried
--- An operator lets the run try again.
+-- An operator lets the run try again; as for any queued run, its deadline wakes it.
 UPDATE runs SET
-    state = 'queued', start_after_us = :at_us, claims = 0, reason = '', updated_at_us = :at_us
+    state = 'queued', start_after_us = :at_us, claims = 0, reason = '',
+    wake_at_us = deadline_at_us, updated_at_us = :at_us
 WHERE id = :stream;
 
 -- name: run_continued
--- The run begins a new generation with a new input.
+-- The run begins a new generation with a new input; as for any queued run, its deadline wakes it.
 UPDATE runs SET
     state = 'queued', generation = :generation, generation_seq = :seq, input_position = :position,
     claims = 0, start_after_us = :at_us, worker = '', waits = '[]',

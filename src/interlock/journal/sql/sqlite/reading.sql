@@ -10,7 +10,7 @@ LIMIT 1;
 -- name: read
 -- Events of a stream with their bodies, in order.
 SELECT
-    e.position, e.seq, e.epoch, e.kind, e.version, e.key, e.at_us, e.header, e.commitment,
+    :stream, e.seq, e.position, e.epoch, e.kind, e.version, e.key, e.at_us, e.header, e.commitment,
     e.prev_hash, b.body
 FROM events AS e
 LEFT JOIN bodies AS b ON b.position = e.position

@@ -1,0 +1,97 @@
+"""`interlock serve`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from interlock.cli.options import AppSpec, StoreUrl
+from interlock.cli.output import print_line, remark
+from interlock.cli.target import required_app
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve")(_serve)
+
+
+def _serve(
+    app: AppSpec = None,
+    store: StoreUrl = None,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    concurrency: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many runs execute at once.")
+    ] = 200,
+    grace: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="How long operations may take to end."),
+    ] = 30.0,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further name that requests may ask for; repeatable."),
+    ] = None,
+    without_authentication: Annotated[
+        bool,
+        typer.Option(
+            "--without-authentication",
+            help="Bind an address that other machines can reach, though anybody there may call.",
+        ),
+    ] = False,
+) -> None:
+    """Execute an app's runs and serve the HTTP API until SIGTERM or Ctrl-C, then drain."""
+    from datetime import timedelta
+
+    from interlock.entry.server import ServeOptions
+
+    loaded = required_app(app, store)
+    options = ServeOptions(
+        host=host,
+        port=port,
+        exposed=without_authentication,
+        hosts=tuple(allow_host or ()),
+        concurrency=concurrency,
+        grace=timedelta(seconds=grace),
+    )
+    if without_authentication:
+        remark(
+            f"WARNING: {host} may be reached from other machines, and there is NO authentication: "
+            "whoever reaches it can start, cancel and decide."
+        )
+    _execute(loaded, options)
+
+
+def _execute(app: object, options: object) -> None:
+    import asyncio
+    import logging
+    import os
+    import sys
+    from typing import cast
+
+    from interlock.app import App
+    from interlock.entry.server import ServeOptions, serve
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    loaded = cast("App", app)
+    agents = ", ".join(sorted(loaded.agents)) or "none"
+
+    def announce(address: str) -> None:
+        print_line(
+            f"interlock serves app {loaded.name!r} at {address} (store {loaded.store}; agents: "
+            f"{agents})"
+        )
+
+    asyncio.run(serve(loaded, cast("ServeOptions", options), announce))
+    print_line("interlock has stopped")
+    # A synchronous step whose thread is still running would hold the interpreter's end for as long
+    # as it likes; its run is recovered at the next start.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -1,0 +1,89 @@
+"""The HTTP API as one ASGI application in front of a running executor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from interlock.entry.door import Door
+from interlock.entry.health import health_router
+from interlock.entry.inbox import effects_router, inbox_router
+from interlock.entry.openapi import describe_api
+from interlock.entry.problem import error_response, problem_response
+from interlock.entry.runs import runs_router
+from interlock.entry.service import Service
+from interlock.errors import InterlockError
+
+__all__ = ["build_api", "guarded_api"]
+
+_PLACES: Final = {"body": "", "query": "query.", "path": "path.", "header": "header."}
+_BY_STATUS: Final = {404: "no_such_path", 405: "method_not_allowed", 400: "malformed_request"}
+
+
+def guarded_api(service: Service, hosts: Iterable[str]) -> ASGIApp:
+    """The API behind its door. `hosts`: the names that a request may ask for."""
+    return Door(build_api(service), hosts=hosts, clock=service.clock)
+
+
+def build_api(service: Service) -> FastAPI:
+    """The API without its door: for that, and for reading its description."""
+    api = FastAPI(
+        title="Interlock",
+        version="1",
+        openapi_url="/openapi.json",
+        # Their pages would load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    api.state.service = service
+    for router in (runs_router(), inbox_router(), effects_router(), health_router()):
+        api.include_router(router)
+    api.exception_handler(InterlockError)(_interlock_error)
+    api.exception_handler(RequestValidationError)(_invalid_request)
+    api.exception_handler(HTTPException)(_http_error)
+    api.exception_handler(Exception)(_unforeseen)
+    describe_api(api)
+    return api
+
+
+async def _interlock_error(request: Request, error: InterlockError) -> Response:
+    service: Service = request.app.state.service
+    if service.failure() is not None:
+        service.stop.set()
+    return error_response(error)
+
+
+async def _invalid_request(_request: Request, error: RequestValidationError) -> Response:
+    problems = [_wrong_field(found) for found in error.errors()]
+    said = "; ".join(f"{item['field']}: {item['problem']}" for item in problems)
+    return problem_response(
+        "invalid_input", f"The request does not fit: {said}.", {"problems": problems}
+    )
+
+
+def _wrong_field(found: dict[str, Any]) -> dict[str, str]:
+    """One wrong field by its name, without its value."""
+    place, *path = found["loc"]
+    field = _PLACES.get(str(place), f"{place}.") + ".".join(str(part) for part in path)
+    return {"field": field.rstrip(".") or "(whole)", "problem": str(found["msg"])}
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    code = _BY_STATUS.get(error.status_code, "malformed_request")
+    detail = {
+        "no_such_path": "There is nothing at this path; /openapi.json lists what there is.",
+        "method_not_allowed": f"This path does not take {request.method}.",
+    }.get(code, "The request is malformed.")
+    return problem_response(code, detail, headers=error.headers)
+
+
+async def _unforeseen(_request: Request, _error: Exception) -> Response:
+    # The door logs it: the answer says nothing of the inside.
+    return problem_response("internal", "The server's log says what failed.")
