@@ -4,9 +4,10 @@
 |---|---|
 | `desk/`, `desk.lock`, `desk.log`, `desk.ready.json` | Roundup and its process |
 | `journal.db` and its side files | the journal of the agent's runs |
+| `demo.lock` | held by the demo that works in it |
 | `orders.json` | which examples, messages and floor it works with, and whether it has finished |
 
-A home holds nothing else; whatever else is in a folder makes it unfit to be one.
+A folder that holds anything else is not taken for a home.
 """
 
 import fcntl
@@ -16,7 +17,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from urllib.parse import quote
 
 from .helpdesk import find_running
@@ -39,7 +40,7 @@ HANDBOOK: Final = _DATA / "handbook.md"
 DEFAULT_HOME: Final = Path(".interlock") / "support_desk"
 HOME_VARIABLE: Final = "SUPPORT_DESK_HOME"
 
-_OWN: Final = ("desk", "journal.db", "orders.json")
+_OWN: Final = ("desk", "desk.*", "journal.db*", "orders.*")
 
 
 class HomeError(Exception):
@@ -86,7 +87,9 @@ class DeskHome:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as problem:
-            raise HomeError(f"{self._orders} is garbled ({problem}); remove {self.folder}") from problem
+            raise HomeError(
+                f"{self._orders} is garbled ({problem}); remove {self.folder}"
+            ) from problem
 
     def give(self, orders: Orders) -> None:
         """Tell the desk what to do. The file is replaced in one step."""
@@ -104,8 +107,7 @@ class DeskHome:
     def sole_user(self) -> Generator[None]:
         """Keep others from using the home as well. Raises `HomeError` when somebody does."""
         self._refuse_foreign()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "demo.lock").open("w") as held:
+        with self._open_lock() as held:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -114,11 +116,15 @@ class DeskHome:
                 ) from None
             yield
 
-    def clear(self) -> None:
-        """Stop the home's help desk and remove what the home holds. Repeatable."""
+    def stop_desk(self) -> None:
+        """End the process that serves the home's help desk, if there is one. Repeatable."""
         running = find_running(self.desk)
         if running is not None:
             running.stop()
+
+    def clear(self) -> None:
+        """Stop the home's help desk and remove what the home holds. Repeatable."""
+        self.stop_desk()
         # The orders go last: until then a clearing that was interrupted is done again.
         for path in sorted(self._own_files(), key=lambda path: path == self._orders):
             if path.is_dir():
@@ -126,19 +132,34 @@ class DeskHome:
             else:
                 path.unlink(missing_ok=True)
 
+    def _open_lock(self) -> IO[str]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return self._lock.open("w")
+        except OSError as problem:
+            raise HomeError(
+                f"{self.folder} cannot be the demo's home: {problem.strerror}; "
+                "give --home a folder that can be written"
+            ) from problem
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder / "demo.lock"
+
     @property
     def _orders(self) -> Path:
         return self.folder / "orders.json"
 
     def _own_files(self) -> list[Path]:
-        return [path for path in self.folder.iterdir() if path.name.startswith(_OWN)]
+        return [path for pattern in _OWN for path in self.folder.glob(pattern)]
 
     def _refuse_foreign(self) -> None:
         if not self.folder.is_dir() or self._orders.exists():
             return
-        foreign = {path.name for path in self.folder.iterdir()} - {"demo.lock"}
-        if foreign and not (foreign <= {path.name for path in self._own_files()}):
+        own = {*self._own_files(), self._lock}
+        foreign = sorted(path.name for path in self.folder.iterdir() if path not in own)
+        if foreign:
             raise HomeError(
-                f"{self.folder} holds something else ({sorted(foreign)[0]}); "
+                f"{self.folder} holds something else ({foreign[0]}); "
                 "give --home a folder of its own"
             )

@@ -71,9 +71,7 @@ def declare_tools(app: App, desk: DeskSource) -> DeskTools:
 
     @write(recovery="key")
     async def open_follow_up(ticket: str, title: str, text: str, key: EffectKey) -> str:
-        return await desk().open_ticket(
-            reference=key, title=title, text=text, follow_up_of=ticket
-        )
+        return await desk().open_ticket(reference=key, title=title, text=text, follow_up_of=ticket)
 
     return DeskTools(
         hand_over=hand_over,

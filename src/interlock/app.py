@@ -250,7 +250,8 @@ class LocalExecutor:
             self.threads.close()
             if self.journal.failure is None:
                 await self.journal.close()
-        task.result()
+        if not task.cancelled():
+            task.result()
 
     async def start(
         self,

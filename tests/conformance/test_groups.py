@@ -139,7 +139,8 @@ ENABLED: dict[str, Callable[[], list[Commit]]] = {
         commit("r2", event("task_opened", task="t9", kind="question"), epoch=0),
         sent("r2", "d9", "decision", task="t9", guards=[TaskOpen("t9")])],
     "what was returned is reserved again": lambda: [
-        reserving("h1"), commit("x", event("budget_settled", hold="h1", amount=0)), reserving("h2")],
+        reserving("h1"), commit("x", event("budget_settled", hold="h1", amount=0)),
+        reserving("h2")],
     "what was granted is consumed": lambda: [
         commit("r2", event("approval_granted", approval="p9", call_hash="h"), epoch=0),
         commit("x", event("noted", consumes="p9"), guards=[UsesApproval("p9", "h")])],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from interlock.journal.event import Draft
 from interlock.journal.guard import (
     Append,
     Commit,
@@ -201,7 +202,7 @@ def test_only_an_open_task_is_decided(store: Store) -> None:
         (event("run_continued", generation=2), "withdrawn"),
     ],
 )
-def test_a_closed_task_is_not_decided(store: Store, closing, state: str) -> None:
+def test_a_closed_task_is_not_decided(store: Store, closing: Draft, state: str) -> None:
     write(store, queued("r1"))
     write(store, commit("r1", event("task_opened", task="t1", kind="question")))
     write(store, commit("r1", closing))

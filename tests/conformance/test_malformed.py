@@ -32,7 +32,7 @@ MALFORMED: dict[str, tuple[Commit, str]] = {
     "a header with a key that is no text": (commit("a", Draft("e", header={1: 2})), "is not JSON"),  # pyright: ignore[reportArgumentType]
     "a key with half a character": (commit("a", event("e", "\ud800")), "not valid Unicode"),
     "a stream with a NUL": (commit("a\0b", event("e")), "NUL character"),
-    "a stream without a name": (commit("", event("e")), "no name"),
+    "a stream without a name": (commit("", event("e")), "without a name"),
     "a missing field": (commit("r", event("run_queued", tenant="t")), "lacks 'agent'"),
     "a field of the wrong type": (commit("r", event("run_queued", agent=7)), "must be str"),
     "a number that is a truth": (

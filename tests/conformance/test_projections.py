@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from interlock.journal.event import Draft
+from interlock.journal.guard import Commit
 from interlock.journal.rows import EffectRow, InboxRow, RunRow
 from interlock.journal.store import Store
 from tests.conformance.backend import START_US, OwnClock
@@ -292,7 +293,7 @@ OPEN = InboxRow(
         ),
     ],
 )
-def test_a_task(run: Store, then, expected: dict[str, object]) -> None:
+def test_a_task(run: Store, then: Commit | None, expected: dict[str, object]) -> None:
     write(run, commit("r1", OPENED))
     if then is not None:
         write(run, then)

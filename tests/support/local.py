@@ -76,14 +76,16 @@ class HeldStore:
         self._store = store
         self._free = threading.Event()
         self._free.set()
+        self._pass = 0
         self.holding = threading.Event()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def hold(self) -> None:
-        """Hold the next commit and those after it."""
+    def hold(self, *, after: int = 0) -> None:
+        """Let `after` more groups pass, then hold the next one and those after it."""
         self.holding.clear()
+        self._pass = after
         self._free.clear()
 
     def release(self) -> None:
@@ -92,8 +94,11 @@ class HeldStore:
 
     def sync(self) -> None:
         if not self._free.is_set():
-            self.holding.set()
-            self._free.wait(60)
+            if self._pass > 0:
+                self._pass -= 1
+            else:
+                self.holding.set()
+                self._free.wait(60)
         self._store.sync()
 
     def commit(self, items: Sequence[Commit]) -> list[Result]:

@@ -39,9 +39,13 @@ class RunningHelpDesk:
     def stop(self, *, patience: timedelta = timedelta(seconds=20)) -> None:
         """Ask the process to end and wait until it has. Safe to repeat.
 
+        One that serves the home in its stead by now is left alone.
+
         Raises `TrackerError` if it is still there after `patience`.
         """
-        if _is_served(self.home):
+        ready = _read_ready(self.home)
+        replaced = ready is not None and ready.pid != self.pid
+        if not replaced and _is_served(self.home):
             self._end(time.monotonic() + patience.total_seconds())
         if self.child is not None:
             self.child.wait()

@@ -1,9 +1,10 @@
-"""What the program's exit codes mean (docs/reference/cli.md)."""
+"""What the program's exit codes mean (docs/reference/cli.md), and how an error is told."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from interlock.cli.output import remark
 from interlock.errors import (
     ConflictError,
     InterlockError,
@@ -12,7 +13,7 @@ from interlock.errors import (
     UsageError,
 )
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "STORE", "USAGE", "exit_code"]
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "STORE", "USAGE", "exit_code", "report"]
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -29,3 +30,9 @@ def exit_code(error: InterlockError) -> int:
         error, NotFoundError | ConflictError
     )
     return USAGE if wrong_use else FAILED
+
+
+def report(error: InterlockError) -> int:
+    """Tell an error in one line on the standard error stream, and answer the exit code."""
+    remark(f"error [{error.code}]: {error.message}")
+    return exit_code(error)

@@ -7,15 +7,14 @@ error stream, a code and a message, never a traceback.
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from interlock.cli import effects, inbox, runs, serving, starting, steering, verifying
-from interlock.cli.exit_code import INTERRUPTED, exit_code
-from interlock.cli.safe_text import safe_text
+from interlock.cli.exit_code import INTERRUPTED, report
+from interlock.cli.output import remark
 from interlock.errors import InterlockError
 
 __all__ = ["app", "main"]
@@ -28,10 +27,9 @@ class _Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except InterlockError as error:
-            print(f"error [{error.code}]: {safe_text(error.message)}", file=sys.stderr)  # noqa: T201
-            raise typer.Exit(exit_code(error)) from error
+            raise typer.Exit(report(error)) from error
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)  # noqa: T201
+            remark("interrupted")
             raise typer.Exit(INTERRUPTED) from None
 
 

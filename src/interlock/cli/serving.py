@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from interlock.cli.exit_code import DONE, report
 from interlock.cli.options import AppSpec, StoreUrl
 from interlock.cli.output import print_line, remark
 from interlock.cli.target import required_app
+from interlock.errors import InterlockError
 
 __all__ = ["register"]
 
@@ -87,11 +89,15 @@ def _execute(app: object, options: object) -> None:
             f"{agents})"
         )
 
-    asyncio.run(serve(loaded, cast("ServeOptions", options), announce))
-    print_line("interlock has stopped")
+    code = DONE
+    try:
+        asyncio.run(serve(loaded, cast("ServeOptions", options), announce))
+        print_line("interlock has stopped")
+    except InterlockError as error:
+        code = report(error)
     # A synchronous step whose thread is still running would hold the interpreter's end for as long
     # as it likes; its run is recovered at the next start.
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)

@@ -23,6 +23,7 @@ from interlock.entry.strict_json import strict_json
 __all__ = ["MAX_REQUEST_BYTES", "Door"]
 
 MAX_REQUEST_BYTES: Final = 1_048_576
+_MAX_DROPPED_BYTES: Final = 16 * MAX_REQUEST_BYTES
 _BODY_SECONDS: Final = 30.0
 _WRITING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _FRIENDLY_SITES: Final = frozenset({"same-origin", "none"})
@@ -127,7 +128,8 @@ def _check_media_type(headers: Headers) -> None:
 
 async def _read(headers: Headers, receive: Receive) -> bytes:
     announced = headers.get("content-length", "0")
-    if announced.isdigit() and int(announced[:20]) > MAX_REQUEST_BYTES:
+    too_large = announced.isdigit() and int(announced[:20]) > MAX_REQUEST_BYTES
+    if too_large and "expect" in headers:
         raise _too_large()
     parts: list[bytes] = []
     size = 0
@@ -136,11 +138,15 @@ async def _read(headers: Headers, receive: Receive) -> bytes:
         if message["type"] != "http.request":
             raise RequestError("malformed_request", "The body ended before it was complete.")
         part: bytes = message.get("body", b"")
-        parts.append(part)
         size += len(part)
-        if size > MAX_REQUEST_BYTES:
+        if not (too_large := too_large or size > MAX_REQUEST_BYTES):
+            parts.append(part)
+        # A caller reads no answer while it still writes: what is too large is read and dropped, so
+        # that the caller learns why, unless it never ends.
+        over = not message.get("more_body", False)
+        if too_large and (over or size > _MAX_DROPPED_BYTES):
             raise _too_large()
-        if not message.get("more_body", False):
+        if over:
             return b"".join(parts)
 
 

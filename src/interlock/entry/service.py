@@ -55,7 +55,12 @@ class Service:
         return self.local.journal.failure or self.local.executor.failure
 
     def check_open(self) -> None:
-        """Raises `RequestError` while the server stops: it takes nothing new then."""
+        """Raises why nothing new is taken: `RequestError` while the server stops, or the failure
+        of the journal.
+        """
+        failure = self.failure()
+        if failure is not None:
+            raise failure
         if self.draining:
             raise RequestError(
                 "draining",

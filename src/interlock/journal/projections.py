@@ -181,7 +181,9 @@ def _parameters(projection: Projection, header: Header, place: Place) -> Paramet
     parameters.update(projection.fixed)
     for field in projection.fields:
         value = header.get(field.name, field.default)
-        parameters[field.name] = json.dumps(value) if field.name == "waits" else value
+        # Sorted, so that folding a header as written and as read back gives the same text.
+        waits = field.name == "waits"
+        parameters[field.name] = json.dumps(value, sort_keys=True) if waits else value
     return parameters
 
 

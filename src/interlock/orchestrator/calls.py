@@ -11,6 +11,7 @@ import asyncio
 import functools
 import inspect
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, cast
 
@@ -63,6 +64,7 @@ class EffectOperation(Operation):
     wait_kind = "effect"
     __slots__ = (
         "arguments",
+        "began",
         "effect_key",
         "fresh",
         "log",
@@ -85,6 +87,7 @@ class EffectOperation(Operation):
         self.fresh = False
         self.resolution: Mail | None = None
         self.stopped = False
+        self.began = False
         self.task: asyncio.Task[None] | None = None
         self.thread: asyncio.Future[Any] | None = None
 
@@ -152,7 +155,7 @@ class EffectOperation(Operation):
             case "settle":
                 self.arm(self.wake_at_us())
             case "lookup":
-                self._spawn(self._look_up())
+                self._spawn(self._look_up)
             case "ask_person":
                 self._ask_person()
             case "wait_for_person" | "done":
@@ -213,17 +216,19 @@ class EffectOperation(Operation):
         if self.cancel_asked and self.log.unknowns == 0:
             self._give_up("cancelled before it was sent")
         elif (seconds := self.session.may_act_seconds()) > 0:
-            self._spawn(self._send(seconds))
+            self._spawn(functools.partial(self._send, seconds))
 
-    def _spawn(self, coroutine: Any) -> None:
+    def _spawn(self, work: Callable[[], Awaitable[tuple[Draft, Any]]]) -> None:
         self.session.working(+1)
-        self.task = self.session.host.create_task(self._guarded(coroutine))
+        self.began = False
+        self.task = self.session.host.create_task(self._guarded(work))
 
-    async def _guarded(self, coroutine: Any) -> None:
+    async def _guarded(self, work: Callable[[], Awaitable[tuple[Draft, Any]]]) -> None:
         draft: Draft | None = None
         value: Any = UNSET
+        self.began = True
         try:
-            draft, value = await coroutine
+            draft, value = await work()
         finally:
             self.task = None
             if draft is not None:
@@ -394,6 +399,9 @@ class EffectOperation(Operation):
         self.stopped = True
         if self.task is not None:
             self.task.cancel()
+            if not self.began:  # Then the call's code never runs, its `finally` included.
+                self.task = None
+                self.session.working(-1)
 
     # Words.
 

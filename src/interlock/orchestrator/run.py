@@ -84,8 +84,8 @@ class Run:
         self._code_version = code_version
         model = session.agent.state
         if model is not None:
-            recorded = session.recorded_state if session.generation > 1 else None
-            self._state = model() if recorded is None else model.model_validate_json(recorded)
+            carried = session.carried_state
+            self._state = model() if carried is None else model.model_validate_json(carried)
             session.state_body = lambda: self._state.model_dump_json().encode()
 
     @property

@@ -125,6 +125,7 @@ class Session(OperationHost):
         self.wake_at_us: int | None = None
         self.state_body: Callable[[], bytes | None] = lambda: None
         self.recorded_state = _recorded_state(entries)
+        self.carried_state = _carried_state(entries)
         self.mail_position = max((m.position for m in mail), default=0)
         self._unread = list(mail)
         self._entries = entries
@@ -605,6 +606,12 @@ def _first_claim_us(entries: Sequence[Entry]) -> int | None:
         if entry.event.kind == "run_claimed":
             return entry.event.at_us
     return None
+
+
+def _carried_state(entries: Sequence[Entry]) -> bytes | None:
+    """The state that `continue_as_new` handed to this generation, if any."""
+    kinds = [entry.event.kind for entry in entries[:2]]
+    return entries[1].body if kinds == ["run_continued", "state_changed"] else None
 
 
 def _recorded_state(entries: Sequence[Entry]) -> bytes | None:

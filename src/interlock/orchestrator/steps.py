@@ -68,13 +68,14 @@ class StepOperation(Operation):
         for what in ("completed", "attempt_failed", "failed")
     )
     wait_kind = "retry"
-    __slots__ = ("attempts", "plan", "retry_at_us", "task")
+    __slots__ = ("attempts", "began", "plan", "retry_at_us", "task")
 
     def __init__(self, session: OperationHost, name: str, plan: StepPlan) -> None:
         super().__init__(session, name)
         self.plan = plan
         self.attempts = 0
         self.retry_at_us = 0
+        self.began = False
         self.task: asyncio.Task[None] | None = None
 
     def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
@@ -101,6 +102,7 @@ class StepOperation(Operation):
             self.arm(self.retry_at_us)
         else:
             session.working(+1)
+            self.began = False
             self.task = asyncio.Task(self._attempt(), loop=session.host)
 
     def due(self) -> None:
@@ -122,12 +124,17 @@ class StepOperation(Operation):
     def stop(self) -> None:
         """Stop the attempt and record nothing."""
         super().stop()
-        if self.task is not None:
-            self.task.cancel()
+        if self.task is None:
+            return
+        self.task.cancel()
+        if not self.began:  # Then the attempt's code never runs, its `finally` included.
+            self.task = None
+            self.session.working(-1)
 
     # One attempt, on the host loop.
 
     async def _attempt(self) -> None:
+        self.began = True
         try:
             simple = self.plan.is_async and not self.plan.timeout and not self.plan.total_timeout
             result = await (self.plan.function() if simple else self._call())

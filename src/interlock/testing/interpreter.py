@@ -225,9 +225,7 @@ class Interpreter:
         return [await next_one for next_one in self._completed(node)]
 
     def _completed(self, node: Node) -> Any:
-        return asyncio.as_completed(
-            [asyncio.create_task(self.perform(inner)) for inner in node["of"]]
-        )
+        return asyncio.as_completed([self.perform(inner) for inner in node["of"]])
 
     async def do_first(self, node: Node) -> Any:
         """The first; the others are cancelled and waited for."""

@@ -189,12 +189,12 @@ class Simulation:
 
     def _bury(self, loop: VirtualLoop, process: _Process, store: SimulatedStore) -> None:
         self.finding.violations += [f"a callback failed: {p}" for p in loop.problems]
-        self.thaw()
-        self._frozen = store.interrupted
         store.discard()
         store.close()
-        loop.bury()
         process.executor.stop()
+        loop.bury()
+        self.thaw()
+        self._frozen = store.interrupted
         self.people.restarted()
 
     def new_process_parts(self, store: SimulatedStore) -> tuple[Executor, Client, Client]:

@@ -12,6 +12,7 @@ import asyncio
 import heapq
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -138,7 +139,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def bury(self) -> None:
         """Forget every task that is left, as the end of a process does."""
         for task in asyncio.all_tasks(self):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - not lost: the process is dead
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - dead
+            coroutine = task.get_coro()
+            if coroutine is not None:
+                with suppress(RuntimeError):  # It wanted to wait in a `finally` block.
+                    coroutine.close()
+        self.close()
+        # A run that was torn down from outside leaves its host's loop as the running one.
+        asyncio._set_running_loop(None)
+
+    def _check_closed(self) -> None:
+        """What is left of a dead process may still ask for something; nobody does it."""
 
     def _process_events(self, event_list: list[Any]) -> None:
         """There are no sockets."""

@@ -1,0 +1,79 @@
+"""Opens a ticket for each customer's message, once, whatever comes between."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from .helpdesk import HelpDeskError, OutcomeUnknownError, UnreachableError
+from .labelled import Labelled
+from .tools import DeskSource
+
+__all__ = ["CUSTOMERS", "Opened", "open_tickets", "reference_of"]
+
+CUSTOMERS: Final = ("Ana", "Bela", "Chidi", "Dora", "Emil", "Farah", "Goran", "Hanna")
+_AT_ONCE: Final = 4
+_ATTEMPTS: Final = 8
+_PAUSE_SECONDS: Final = 0.25
+_TITLE_CHARACTERS: Final = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A message that has its ticket. `number` counts the messages from 0."""
+
+    number: int
+    reference: str
+    ticket: str
+
+
+def reference_of(number: int) -> str:
+    """The reference of message `number`, counted from 0: `T-0001` is the first."""
+    return f"T-{number + 1:04}"
+
+
+async def open_tickets(desk: DeskSource, messages: Sequence[Labelled]) -> AsyncGenerator[Opened]:
+    """Open a ticket for each message and yield each as it is there, in no particular order.
+
+    Repeating it is safe and cheap: a ticket that is there already is found by its reference.
+    Raises the `HelpDeskError` of a ticket that cannot be opened.
+    """
+    there = {ticket.reference: ticket.id for ticket in await desk().tickets()}
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def open_one(number: int) -> Opened:
+        reference = reference_of(number)
+        async with places:
+            ticket = there.get(reference) or await _open(desk, number, messages[number].text)
+        return Opened(number=number, reference=reference, ticket=ticket)
+
+    opening = [asyncio.create_task(open_one(number)) for number in range(len(messages))]
+    try:
+        for opened in asyncio.as_completed(opening):
+            yield await opened
+    finally:
+        for task in opening:
+            task.cancel()
+        await asyncio.gather(*opening, return_exceptions=True)
+
+
+async def _open(desk: DeskSource, number: int, text: str) -> str:
+    # The reference makes a repetition harmless, so an unknown outcome is no different from none.
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return await desk().open_ticket(
+                reference=reference_of(number),
+                title=_title(text),
+                text=text,
+                customer=CUSTOMERS[number % len(CUSTOMERS)],
+            )
+        except (UnreachableError, OutcomeUnknownError):
+            if attempt == _ATTEMPTS:
+                raise
+            await asyncio.sleep(_PAUSE_SECONDS * 2 ** (attempt - 1))
+    raise HelpDeskError(f"ticket {reference_of(number)} was not opened")
+
+
+def _title(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _TITLE_CHARACTERS else f"{line[: _TITLE_CHARACTERS - 1]}…"

@@ -1,0 +1,296 @@
+"""The support desk's agent on the real help desk: answers lost on the way, and a person's word."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from examples.support_desk.agent import NONE_OF_THESE, Incoming, Triage, desk_app
+from examples.support_desk.decider import NearestExamples
+from examples.support_desk.handbook import read_handbook
+from examples.support_desk.helpdesk import (
+    HelpDesk,
+    OutcomeUnknownError,
+    RunningHelpDesk,
+    Ticket,
+    UnreachableError,
+    count_actions,
+    ensure_running,
+    read_account,
+)
+from examples.support_desk.helpdesk.tally import TicketCount
+from examples.support_desk.home import HANDBOOK
+from examples.support_desk.labelled import Labelled
+from interlock import LocalExecutor, RunHandle
+from interlock.journal.rows import InboxRow
+
+T = TypeVar("T")
+NOBODY_IS_SURE = 1.1
+numbers = itertools.count(1)
+
+EXAMPLES = [
+    Labelled(text="I was charged twice for one order", category="payment_failed"),
+    Labelled(text="when will my refund arrive", category="refund_status"),
+    Labelled(text="where is my parcel", category="order_status"),
+    Labelled(text="the boots are broken", category="damaged_item"),
+    Labelled(text="what is the tent made of", category="product_question"),
+    Labelled(text="I forgot my password", category="account_access"),
+    Labelled(text="please cancel it", category="cancel_order"),
+]
+SENT_WITH_FOLLOW_UP = EXAMPLES[0]
+DRAFT = EXAMPLES[1]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHelpDesk]:
+    running = ensure_running(tmp_path_factory.mktemp("agent") / "desk")
+    asyncio.run(furnish(running))
+    yield running
+    running.stop()
+
+
+async def furnish(running: RunningHelpDesk) -> None:
+    async with HelpDesk(running.url, read_account(running.home, "admin")) as admin:
+        await admin.ensure_tags([example.category for example in EXAMPLES])
+        await admin.ensure_users(sorted(read_handbook(HANDBOOK).queues), role="Queue")
+        await admin.ensure_users(["Ana"], role="Customer")
+
+
+class LossyDesk(HelpDesk):
+    """The help desk behind a line that loses the first of each write, or the answer to it."""
+
+    arrives = True
+    """Whether the write is made before the line breaks."""
+
+    def __init__(self, running: RunningHelpDesk) -> None:
+        super().__init__(running.url, read_account(running.home, "agent"))
+        self.writes: Counter[str] = Counter()
+
+    async def set_status(self, ticket: str, status: str) -> None:
+        await self._lossy(f"set_status {ticket}", lambda: HelpDesk.set_status(self, ticket, status))
+
+    async def route(self, ticket: str, *, tag: str, queue: str, status: str) -> None:
+        await self._lossy(
+            f"route {ticket}",
+            lambda: HelpDesk.route(self, ticket, tag=tag, queue=queue, status=status),
+        )
+
+    async def reply(self, ticket: str, text: str, *, effect_key: str) -> str:
+        return await self._lossy(
+            f"reply {ticket}", lambda: HelpDesk.reply(self, ticket, text, effect_key=effect_key)
+        )
+
+    async def save_draft(self, ticket: str, text: str, *, effect_key: str) -> str:
+        return await self._lossy(
+            f"save_draft {ticket}",
+            lambda: HelpDesk.save_draft(self, ticket, text, effect_key=effect_key),
+        )
+
+    async def open_ticket(
+        self,
+        *,
+        reference: str,
+        title: str,
+        text: str,
+        customer: str | None = None,
+        follow_up_of: str | None = None,
+    ) -> str:
+        return await self._lossy(
+            f"follow-up {follow_up_of}",
+            lambda: HelpDesk.open_ticket(
+                self,
+                reference=reference,
+                title=title,
+                text=text,
+                customer=customer,
+                follow_up_of=follow_up_of,
+            ),
+        )
+
+    async def _lossy(self, name: str, write: Callable[[], Awaitable[T]]) -> T:
+        self.writes[name] += 1
+        if self.writes[name] > 1:
+            return await write()
+        if self.arrives:
+            await write()
+        raise OutcomeUnknownError(f"the answer to {name} is lost")
+
+
+class LosingDesk(LossyDesk):
+    """Loses the first of each write itself, and its client cannot know."""
+
+    arrives = False
+
+
+class AwayDesk(LossyDesk):
+    """Cannot be reached at the first of each write, and its client knows it."""
+
+    async def _lossy(self, name: str, write: Callable[[], Awaitable[T]]) -> T:
+        self.writes[name] += 1
+        if self.writes[name] > 1:
+            return await write()
+        raise UnreachableError(f"{name} was not sent")
+
+
+@asynccontextmanager
+async def at_work(desk: HelpDesk, folder: Path, floor: float) -> AsyncIterator[LocalExecutor]:
+    with NearestExamples(EXAMPLES) as decider:
+        handbook = read_handbook(HANDBOOK)
+        store = f"sqlite:///{folder}/journal.db"
+        app = desk_app(lambda: desk, decider, handbook, store=store, floor=floor)
+        async with desk, app.executor() as executor:
+            yield executor
+
+
+async def open_tickets(running: RunningHelpDesk, messages: Sequence[Labelled]) -> list[str]:
+    async with HelpDesk(running.url, read_account(running.home, "intake")) as intake:
+        return [
+            await intake.open_ticket(
+                reference=f"A-{next(numbers)}", title="?", text=message.text, customer="Ana"
+            )
+            for message in messages
+        ]
+
+
+async def seen(running: RunningHelpDesk, ticket: str) -> tuple[Ticket, TicketCount]:
+    async with HelpDesk(running.url, read_account(running.home, "agent")) as desk:
+        tally = await count_actions(desk, author="agent")
+        (count,) = [count for count in tally.tickets if count.ticket == ticket]
+        return await desk.ticket(ticket), count
+
+
+@pytest.mark.parametrize("kind", [LossyDesk, LosingDesk, AwayDesk])
+def test_every_write_happens_once_though_the_line_breaks(
+    running: RunningHelpDesk, tmp_path: Path, kind: type[LossyDesk]
+) -> None:
+    async def scene() -> None:
+        sent, draft = await open_tickets(running, [SENT_WITH_FOLLOW_UP, DRAFT])
+        desk = kind(running)
+        async with at_work(desk, tmp_path, floor=0) as executor:
+            handles = [await executor.start("triage", Incoming(ticket=t)) for t in (sent, draft)]
+            first, second = [await handle.result() for handle in handles]
+        assert (first.category, first.ending) == ("payment_failed", "sent")
+        assert (second.category, second.ending) == ("refund_status", "draft")
+        ticket, count = await seen(running, sent)
+        assert (ticket.tags, ticket.queue) == (("payment_failed",), "billing-team")
+        assert (ticket.status, first.follow_up is None) == ("answered", False)
+        assert (count.replies, count.drafts, count.tags, count.follow_ups) == (1, 0, 1, 1)
+        ticket, count = await seen(running, draft)
+        assert (ticket.tags, ticket.status) == (("refund_status",), "draft ready")
+        assert (count.replies, count.drafts, count.tags, count.follow_ups) == (0, 1, 1, 0)
+        # Every write met a broken line, or this proves nothing.
+        expected = {f"route {sent}", f"reply {sent}", f"follow-up {sent}"}
+        expected |= {f"route {draft}", f"save_draft {draft}"}
+        assert desk.writes.keys() == expected
+        # What was looked up and found was not sent again.
+        resent = 1 if kind is LossyDesk else 2
+        assert desk.writes[f"reply {sent}"] == desk.writes[f"save_draft {draft}"] == resent
+
+    asyncio.run(scene())
+
+
+async def next_task(executor: LocalExecutor, run: str, after: str = "") -> InboxRow:
+    while True:
+        for task in executor.store.inbox():
+            if task.run == run and task.id != after:
+                return task
+        await asyncio.sleep(0.01)
+
+
+def test_a_person_names_the_category_and_the_agent_goes_on(
+    running: RunningHelpDesk, tmp_path: Path
+) -> None:
+    async def scene() -> None:
+        (ticket,) = await open_tickets(running, [DRAFT])
+        desk = HelpDesk(running.url, read_account(running.home, "agent"))
+        async with at_work(desk, tmp_path, floor=NOBODY_IS_SURE) as executor:
+            handle = await executor.start("triage", Incoming(ticket=ticket))
+            task = await next_task(executor, handle.id)
+            question = executor.client.question(task)
+            assert DRAFT.text in question["question"]
+            assert question["choices"][0] == "refund_status"
+            assert question["choices"][-1] == NONE_OF_THESE
+            assert question["details"]["nearest_examples"][0]["text"] == DRAFT.text
+            assert task.role == "front-desk"
+            waiting, count = await seen(running, ticket)
+            assert (waiting.status, waiting.tags) == ("escalated", ())
+            assert (count.replies, count.drafts) == (0, 0)
+            await executor.client.decide(task.id, "refund_status", by="Bela")
+            await check_decided(executor, handle, "refund_status")
+        decided, count = await seen(running, ticket)
+        assert (decided.status, decided.tags) == ("draft ready", ("refund_status",))
+        assert (count.replies, count.drafts) == (0, 1)
+
+    asyncio.run(scene())
+
+
+async def check_decided(executor: LocalExecutor, handle: RunHandle, category: str) -> None:
+    result: Triage = await handle.result()
+    assert (result.category, result.decided_by) == (category, "person")
+    row = executor.store.run(handle.id)
+    assert row is not None
+    assert row.outcome == "escalated"
+
+
+def test_a_person_may_choose_what_no_example_suggests(
+    running: RunningHelpDesk, tmp_path: Path
+) -> None:
+    async def scene() -> None:
+        (ticket,) = await open_tickets(running, [DRAFT])
+        desk = HelpDesk(running.url, read_account(running.home, "agent"))
+        async with at_work(desk, tmp_path, floor=NOBODY_IS_SURE) as executor:
+            handle = await executor.start("triage", Incoming(ticket=ticket))
+            first = await next_task(executor, handle.id)
+            await executor.client.decide(first.id, NONE_OF_THESE)
+            second = await next_task(executor, handle.id, after=first.id)
+            offered = executor.client.question(first)["choices"]
+            others = executor.client.question(second)["choices"]
+            categories = {example.category for example in EXAMPLES}
+            assert {*offered, *others} - {NONE_OF_THESE} == categories
+            assert set(offered) & set(others) == set()
+            await executor.client.decide(second.id, others[0])
+            await check_decided(executor, handle, others[0])
+        decided, count = await seen(running, ticket)
+        assert decided.tags == (others[0],)
+        assert (count.replies + count.drafts, count.doubled) == (1, 0)
+
+    asyncio.run(scene())
+
+
+def test_a_message_with_no_known_word_goes_to_a_person(
+    running: RunningHelpDesk, tmp_path: Path
+) -> None:
+    async def scene() -> None:
+        stranger = Labelled(text="Grüezi!", category="unknown")
+        (ticket,) = await open_tickets(running, [stranger])
+        desk = HelpDesk(running.url, read_account(running.home, "agent"))
+        async with at_work(desk, tmp_path, floor=0) as executor:
+            handle = await executor.start("triage", Incoming(ticket=ticket))
+            task = await next_task(executor, handle.id)
+            choices = executor.client.question(task)["choices"]
+            assert choices == sorted(example.category for example in EXAMPLES)
+            await executor.client.decide(task.id, "account_access")
+            await check_decided(executor, handle, "account_access")
+
+    asyncio.run(scene())
+
+
+def test_a_ticket_that_is_not_there_fails_its_run_alone(
+    running: RunningHelpDesk, tmp_path: Path
+) -> None:
+    async def scene() -> None:
+        desk = HelpDesk(running.url, read_account(running.home, "agent"))
+        async with at_work(desk, tmp_path, floor=0) as executor:
+            handle = await executor.start("triage", Incoming(ticket="99999"))
+            row = await handle.row()
+            assert row.state == "failed"
+            assert executor.store.effects(run=handle.id) == []
+
+    asyncio.run(scene())
