@@ -4,13 +4,25 @@ A help desk that was restarted has another address. Each use asks for the presen
 process that works at the desk outlives the desk's restarts.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self, TypeVar
 
-from .helpdesk import HelpDesk, UnreachableError, address_of, read_account
+from .helpdesk import (
+    HelpDesk,
+    OutcomeUnknownError,
+    UnreachableError,
+    address_of,
+    read_account,
+)
 
-__all__ = ["DeskConnection"]
+__all__ = ["DeskConnection", "patiently"]
+
+T = TypeVar("T")
+# A desk may be away for half a minute.
+_PAUSES_SECONDS: Final = (0.25, 0.5, 1, *[2] * 14)
 
 
 class DeskConnection:
@@ -47,3 +59,17 @@ class DeskConnection:
         for desk in self._desks.values():
             await desk.__aexit__(kind, error, trace)
         self._desks.clear()
+
+
+async def patiently(request: Callable[[], Awaitable[T]]) -> T:
+    """Make a request that may be repeated, again while the desk does not answer.
+
+    For what happens outside of a run; in one, the tool's own declaration says this. Raises what the
+    last attempt raised after half a minute, and a refusal at once.
+    """
+    for seconds in _PAUSES_SECONDS:
+        try:
+            return await request()
+        except (UnreachableError, OutcomeUnknownError):
+            await asyncio.sleep(seconds)
+    return await request()

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, ExitStack, aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,13 +21,13 @@ from interlock import ExecutorOptions, LocalExecutor, StartOptions
 from interlock.journal.rows import RunFilter
 
 from .agent import Incoming, Triage, desk_app
-from .connection import DeskConnection
+from .connection import DeskConnection, patiently
 from .decider import NearestExamples
 from .handbook import Handbook, read_handbook
-from .helpdesk import HelpDesk, RunningHelpDesk, count_actions, ensure_running, read_account
+from .helpdesk import count_actions, ensure_running
 from .home import DEFAULT_HOME, HANDBOOK, DeskHome, HomeError, Orders
 from .intake import CUSTOMERS, open_tickets
-from .labelled import Labelled, read_labelled
+from .labelled import Labelled, LabelledError, read_labelled
 from .report import Report, tell
 
 __all__ = ["demo"]
@@ -67,6 +67,7 @@ def demo(*, train: Path, tickets: Path, limit: int | None, floor: float, home: P
         limit=limit,
         floor=floor,
     )
+    _check_tags(examples, messages)
     place = DeskHome(home or DEFAULT_HOME)
     console = Console(highlight=False)
     with place.sole_user(), NearestExamples(examples) as decider:
@@ -83,6 +84,15 @@ def demo(*, train: Path, tickets: Path, limit: int | None, floor: float, home: P
         place.finish()
         tell(console, report, place, decider.method)
     return report.sound
+
+
+def _check_tags(*labelled: Sequence[Labelled]) -> None:
+    for category in {message.category for messages in labelled for message in messages}:
+        if category.isdigit():
+            raise LabelledError(
+                f"the category {category!r} cannot be a tag at the help desk, which takes a number "
+                "for an id; give it a name"
+            )
 
 
 def _digest(*paths: Path) -> str:
@@ -113,17 +123,17 @@ def _told(orders: Orders) -> str:
 
 def _run(scene: _Scene, began: float) -> Report:
     scene.console.print("Starting the help desk …")
-    running = ensure_running(scene.home.desk)
-    try:
+    with ExitStack() as stack:
+        # Not necessarily the one that is started here: it may have been restarted meanwhile.
+        stack.callback(scene.home.stop_desk)
+        running = ensure_running(scene.home.desk)
+        stack.callback(running.stop)
         scene.console.print(f"Roundup answers at {running.url}.")
-        return asyncio.run(_work(scene, running, began))
-    finally:
-        # Not necessarily the one that was started: it may have been restarted meanwhile.
-        scene.home.stop_desk()
+        return asyncio.run(_work(scene, began))
 
 
-async def _work(scene: _Scene, running: RunningHelpDesk, began: float) -> Report:
-    await _furnish(scene, running)
+async def _work(scene: _Scene, began: float) -> Report:
+    await _furnish(scene)
     home = scene.home
     async with AsyncExitStack() as stack:
         intake = await stack.enter_async_context(DeskConnection(home.desk, "intake"))
@@ -134,15 +144,15 @@ async def _work(scene: _Scene, running: RunningHelpDesk, began: float) -> Report
         with _progress(scene.console) as progress:
             labels = await _take_in(scene.messages, intake, executor, progress)
             await _until_settled(executor, len(labels), progress)
-        return await _report(desk(), executor, labels, began)
+        return await _report(desk, executor, labels, began)
 
 
-async def _furnish(scene: _Scene, running: RunningHelpDesk) -> None:
+async def _furnish(scene: _Scene) -> None:
     tags = scene.decider.categories | {message.category for message in scene.messages}
-    async with HelpDesk(running.url, read_account(running.home, "admin")) as admin:
-        await admin.ensure_tags(sorted(tags))
-        await admin.ensure_users(sorted(scene.handbook.queues), role="Queue")
-        await admin.ensure_users(CUSTOMERS, role="Customer")
+    async with DeskConnection(scene.home.desk, "admin") as admin:
+        await patiently(lambda: admin().ensure_tags(sorted(tags)))
+        await patiently(lambda: admin().ensure_users(sorted(scene.handbook.queues), role="Queue"))
+        await patiently(lambda: admin().ensure_users(CUSTOMERS, role="Customer"))
 
 
 def _progress(console: Console) -> Progress:
@@ -188,9 +198,10 @@ def _show(executor: LocalExecutor, progress: Progress, handled: TaskID) -> int:
 
 
 async def _report(
-    desk: HelpDesk, executor: LocalExecutor, labels: dict[str, str], began: float
+    desk: DeskConnection, executor: LocalExecutor, labels: dict[str, str], began: float
 ) -> Report:
     seconds = time.monotonic() - began
+    tickets = await patiently(lambda: desk().tickets())
     store, client = executor.store, executor.client
     done = store.runs(RunFilter(states=("completed",), limit=_ALL))
     inbox = store.inbox(limit=_ALL)
@@ -202,8 +213,8 @@ async def _report(
             *(row.id for row in ended_badly),
             *(task.run for task in inbox if task.kind != "escalation"),
         ),
-        tally=await count_actions(desk, author="agent"),
-        tags={ticket.id: ", ".join(ticket.tags) for ticket in await desk.tickets()},
+        tally=await patiently(lambda: count_actions(desk(), author="agent")),
+        tags={ticket.id: ", ".join(ticket.tags) for ticket in tickets},
         labels=labels,
         seconds=seconds,
     )

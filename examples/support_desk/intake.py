@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .helpdesk import HelpDeskError, OutcomeUnknownError, UnreachableError
+from .connection import patiently
 from .labelled import Labelled
 from .tools import DeskSource
 
@@ -13,8 +13,6 @@ __all__ = ["CUSTOMERS", "Opened", "open_tickets", "reference_of"]
 
 CUSTOMERS: Final = ("Ana", "Bela", "Chidi", "Dora", "Emil", "Farah", "Goran", "Hanna")
 _AT_ONCE: Final = 4
-_ATTEMPTS: Final = 8
-_PAUSE_SECONDS: Final = 0.25
 _TITLE_CHARACTERS: Final = 60
 
 
@@ -38,7 +36,7 @@ async def open_tickets(desk: DeskSource, messages: Sequence[Labelled]) -> AsyncG
     Repeating it is safe and cheap: a ticket that is there already is found by its reference.
     Raises the `HelpDeskError` of a ticket that cannot be opened.
     """
-    there = {ticket.reference: ticket.id for ticket in await desk().tickets()}
+    there = {ticket.reference: ticket.id for ticket in await patiently(lambda: desk().tickets())}
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def open_one(number: int) -> Opened:
@@ -59,19 +57,14 @@ async def open_tickets(desk: DeskSource, messages: Sequence[Labelled]) -> AsyncG
 
 async def _open(desk: DeskSource, number: int, text: str) -> str:
     # The reference makes a repetition harmless, so an unknown outcome is no different from none.
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            return await desk().open_ticket(
-                reference=reference_of(number),
-                title=_title(text),
-                text=text,
-                customer=CUSTOMERS[number % len(CUSTOMERS)],
-            )
-        except (UnreachableError, OutcomeUnknownError):
-            if attempt == _ATTEMPTS:
-                raise
-            await asyncio.sleep(_PAUSE_SECONDS * 2 ** (attempt - 1))
-    raise HelpDeskError(f"ticket {reference_of(number)} was not opened")
+    return await patiently(
+        lambda: desk().open_ticket(
+            reference=reference_of(number),
+            title=_title(text),
+            text=text,
+            customer=CUSTOMERS[number % len(CUSTOMERS)],
+        )
+    )
 
 
 def _title(text: str) -> str:

@@ -13,8 +13,9 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeVar
 
 __all__ = [
     "Clock",
@@ -114,19 +115,66 @@ class Threads(Protocol):
 
 
 class ThreadPool:
-    """Real threads, at most `workers` at once; more work waits its turn."""
+    """Real threads, at most `workers` at once; more work waits its turn.
+
+    They are daemons: a function that never returns does not keep the process alive.
+    """
 
     def __init__(self, workers: int = 32) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="interlock-step")
+        self._workers = workers
+        self._threads = 0
+        self._idle = 0
+        self._mutex = threading.Lock()
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     def run(self, loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> asyncio.Future[T]:
         """Run `function` in a thread with the caller's context variables."""
+        answer: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
-        return loop.run_in_executor(self._pool, context.run, function)
+
+        def work() -> None:
+            result, error = _outcome(lambda: context.run(function))
+            # The loop may be closed by now: then nobody waits for the answer.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_deliver, answer, result, error)
+
+        with self._mutex:
+            if self._idle == 0 and self._threads < self._workers:
+                self._threads += 1
+                spawn_thread(self._serve, name=f"interlock-step-{self._threads}")
+            else:
+                self._idle = max(0, self._idle - 1)
+        self._work.put(work)
+        return answer
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+            with self._mutex:
+                self._idle += 1
+        self._work.put(None)  # For the next thread.
 
     def close(self) -> None:
-        """Take no more work; does not wait."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Take no more work; does not wait for what runs."""
+        self._work.put(None)
+
+
+def _outcome(function: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    try:
+        return function(), None
+    except StopIteration as error:  # A future cannot carry it.
+        return None, RuntimeError(f"StopIteration: {error}")
+    except BaseException as error:  # noqa: BLE001 - it is the answer
+        return None, error
+
+
+def _deliver(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if answer.done():
+        return
+    if error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(result)
 
 
 class InlineThreads:
@@ -135,10 +183,7 @@ class InlineThreads:
     def run(self, loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> asyncio.Future[T]:
         """Run `function` now and answer a finished future."""
         answer: asyncio.Future[T] = loop.create_future()
-        try:
-            answer.set_result(function())
-        except Exception as error:  # noqa: BLE001 - the future carries it to the caller
-            answer.set_exception(error)
+        _deliver(answer, *_outcome(function))
         return answer
 
     def close(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from interlock.cli import app
+from interlock.clock import SystemClock
+from interlock.journal import open_store
+from interlock.journal.checkpoint import CheckpointLog
 from tests.support.serving import APP, store_in
 
 Command = Callable[..., Result]
@@ -272,10 +277,21 @@ def test_verify_is_honest(command: Command, tmp_path: Path) -> None:
     assert found["problems"]
 
 
-def _tamper(database: Path) -> None:
-    import sqlite3
-    from contextlib import closing
+def test_verify_sees_a_cut_tail_by_its_checkpoint(command: Command, tmp_path: Path) -> None:
+    start(command, "echo", {"text": "a"})
+    assert "without a signed checkpoint" in ok(command("verify"))
+    database = tmp_path / "journal.db"
+    with closing(open_store(store_in(tmp_path))) as store:
+        CheckpointLog(str(database), SystemClock()).write(store)
+    assert "1 checkpoints" in ok(command("verify"))
+    with closing(sqlite3.connect(database)) as journal, journal:
+        journal.execute("DELETE FROM events WHERE position = (SELECT max(position) FROM events)")
+    result = command("verify")
+    assert result.exit_code == 1
+    assert "checkpoint" in result.stdout
 
+
+def _tamper(database: Path) -> None:
     with closing(sqlite3.connect(database)) as journal, journal:
         journal.execute("UPDATE events SET kind = 'run_failed' WHERE kind = 'run_completed'")
 

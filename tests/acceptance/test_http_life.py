@@ -156,7 +156,9 @@ def test_a_full_disk_answers_503_and_ends_with_a_clear_message(tmp_path: Path) -
     with served(tmp_path) as server:
         first = server.start("echo", {"text": "kept"}, wait_seconds=60)
         size = (tmp_path / "journal.db-wal").stat().st_size
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size + 200_000,) * 2)
+        resource.prlimit(
+            server.process.pid, resource.RLIMIT_FSIZE, (size + 200_000, size + 200_000)
+        )
         failed = until(lambda: failing(server), "the journal is full")
         assert failed is not None
         assert failed["status"] == 503
@@ -172,8 +174,9 @@ def test_a_full_disk_answers_503_and_ends_with_a_clear_message(tmp_path: Path) -
 
 
 def failing(server: Served) -> dict[str, Any] | None:
-    """The problem with which a start fails, once it does."""
-    answer = server.post("/v1/agents/echo/runs", {"input": {"text": "x" * 50_000}})
+    """The problem with which a start fails, once it does. Nothing else writes meanwhile."""
+    body = {"input": {"text": "x" * 50_000}, "start_after": "1h"}
+    answer = server.post("/v1/agents/echo/runs", body)
     return answer.json() if answer.status_code >= 400 else None
 
 

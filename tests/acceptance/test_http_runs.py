@@ -370,6 +370,10 @@ def test_the_description_names_every_path_and_its_problems(server: Served) -> No
             assert operation["tags"]
             assert operation["responses"]["default"] == {"$ref": "#/components/responses/Problem"}
             assert "422" not in operation["responses"]
+    operations = [o for path in described["paths"].values() for o in path.values()]
+    names = {operation["operationId"] for operation in operations}
+    assert len(names) == len(operations)
+    assert {"runs_start", "runs_events", "inbox_decide", "effects_resolve"} <= names
     schemas = described["components"]["schemas"]
     assert set(schemas["Problem"]["required"]) >= {"type", "title", "status", "detail", "code"}
     assert not any("HTTPValidationError" in name for name in schemas)

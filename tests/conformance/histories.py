@@ -42,7 +42,8 @@ WAITS = st.lists(st.fixed_dictionaries({"key": WORDS, "due_at_us": MOMENTS}), ma
 
 def _draft(kind: str, /, **header: st.SearchStrategy[Any]) -> st.SearchStrategy[Draft]:
     keys = header.pop("key", st.just("k"))
-    return st.builds(Draft, st.just(kind), keys, st.fixed_dictionaries(header), st.just(None))
+    headers = st.fixed_dictionaries(header)
+    return st.builds(Draft, st.just(kind), keys, headers, st.just(None), st.just(1))
 
 
 _QUEUED = _draft(

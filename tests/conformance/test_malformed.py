@@ -33,6 +33,10 @@ MALFORMED: dict[str, tuple[Commit, str]] = {
     "a key with half a character": (commit("a", event("e", "\ud800")), "not valid Unicode"),
     "a stream with a NUL": (commit("a\0b", event("e")), "NUL character"),
     "a stream without a name": (commit("", event("e")), "without a name"),
+    "an event without a kind": (commit("a", event("")), "has no kind"),
+    "a kind with a NUL": (commit("a", event("a\0")), "NUL character"),
+    "a version below one": (commit("a", Draft("e", version=0)), "must be from 1 to"),
+    "a version too large": (commit("a", Draft("e", version=2**31)), "must be from 1 to"),
     "a missing field": (commit("r", event("run_queued", tenant="t")), "lacks 'agent'"),
     "a field of the wrong type": (commit("r", event("run_queued", agent=7)), "must be str"),
     "a number that is a truth": (

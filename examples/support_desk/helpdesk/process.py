@@ -67,10 +67,17 @@ def ensure_running(home: Path, *, patience: timedelta = timedelta(seconds=60)) -
     it does not come up within `patience`.
     """
     home = home.absolute()
-    if not _is_served(home):
-        _ready_file(home).unlink(missing_ok=True)
-        return _await_ready(home, _start(home), patience)
-    return _await_ready(home, None, patience)
+    if _is_served(home):
+        return _await_ready(home, None, patience)
+    _ready_file(home).unlink(missing_ok=True)
+    child = _start(home)
+    try:
+        return _await_ready(home, child, patience)
+    except BaseException:
+        # Whoever gave up on it, or was interrupted, will not look after it.
+        child.terminate()
+        child.wait()
+        raise
 
 
 def find_running(home: Path) -> RunningHelpDesk | None:

@@ -23,6 +23,7 @@ from interlock.errors import InvalidInputError, NotRecordableError, PayloadTooLa
 
 __all__ = [
     "MAX_PAYLOAD_BYTES",
+    "MAX_RESULT_BYTES",
     "Codec",
     "canonical",
     "check_size",
@@ -36,6 +37,8 @@ __all__ = [
 T = TypeVar("T")
 
 MAX_PAYLOAD_BYTES: Final = 1_000_000
+# A run's result also travels in a message to its parent, which needs room beside it.
+MAX_RESULT_BYTES: Final = 990_000
 # Arguments are recorded together with a result or a failure, which needs room beside them.
 _MAX_ARGUMENTS_BYTES: Final = 950_000
 _SIMPLE: Final = (str, int, float, bool, type(None))

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 __all__ = ["Failure", "failure_of", "read_failure"]
 
-_MAX_MESSAGE_CHARACTERS: Final = 10_000
+_MAX_MESSAGE_CHARACTERS: Final = 8_000
 
 
 class Failure(NamedTuple):
@@ -22,7 +22,8 @@ class Failure(NamedTuple):
 
     def encode(self) -> bytes:
         """The failure as JSON."""
-        return json.dumps({"types": self.types, "message": self.message}).encode()
+        data = {"types": self.types, "message": self.message}
+        return json.dumps(data, ensure_ascii=False).encode()
 
     def sentence(self) -> str:
         """`Name: message` for a person."""
@@ -36,11 +37,18 @@ def failure_of(error: BaseException) -> Failure:
         for kind in type(error).__mro__
         if issubclass(kind, BaseException)
     )
-    message = str(error)
+    message = _message(error)
     if len(message) > _MAX_MESSAGE_CHARACTERS:
         message = f"{message[:_MAX_MESSAGE_CHARACTERS]} … ({len(message):,} characters)"
     # A lone surrogate cannot be written as UTF-8 and would make the failure itself unrecordable.
     return Failure(names, message.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 - whatever a broken `__str__` raises
+        return f"(its message cannot be read: {type(second).__name__} in its __str__)"
 
 
 def read_failure(body: bytes | None) -> Failure:

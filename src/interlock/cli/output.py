@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
 
-__all__ = ["clock_time", "print_json", "print_line", "print_table", "progress", "remark"]
+__all__ = [
+    "Progress",
+    "clock_time",
+    "fields_table",
+    "print_json",
+    "print_line",
+    "print_table",
+    "progress",
+    "remark",
+]
 
 _WIDTH_WITHOUT_TERMINAL: Final = 10_000
 
@@ -54,8 +63,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], nothing: 
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold")
+    for number, name in enumerate(columns):
+        # The first column is the id that other commands take: it must stay in one piece.
+        table.add_column(name, overflow="fold", no_wrap=number == 0)
     for row in found:
         table.add_row(*(Text(cell) for cell in row))
     _console().print(table)
@@ -74,23 +84,23 @@ def _console() -> Console:
 
 
 @contextmanager
-def progress(text: str) -> Generator[Any]:
+def progress(text: str) -> Generator[Progress]:
     """Show on a terminal that something goes on; `update(text)` says what. Elsewhere: nothing."""
     if not sys.stderr.isatty():
-        yield _Silent()
+        yield Progress(lambda _said: None)
         return
     from rich.console import Console
     from rich.text import Text
 
     with Console(stderr=True).status(Text(safe_text(text))) as status:
-        yield status
+        yield Progress(lambda said: status.update(Text(safe_text(said))))
 
 
-class _Silent:
-    """Progress where nobody looks."""
+class Progress:
+    """What goes on, told to whoever looks."""
 
-    def update(self, _text: Any) -> None:
-        """Show nothing."""
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self.update = show
 
 
 def clock_time(moment: datetime | None) -> str:

@@ -39,6 +39,8 @@ _FIELDS = (
     "worker",
     "code_version",
 )
+# The waits have a table of their own, and a seed says nothing to anybody.
+_NO_FACTS = ("seed", "waits")
 _Bodies = Annotated[
     bool, typer.Option("--bodies/--no-bodies", help="Show what was recorded, or leave it out.")
 ]
@@ -156,14 +158,18 @@ def _print_run(view: RunView) -> None:
 
 def _print_events(events: list[EventView], *, bodies: bool) -> None:
     if events and events[0].seq > 1:
-        print_line(f"({events[0].seq - 1} earlier events: --limit)")
+        print_line(f"({events[0].seq - 1} earlier events; --limit shows more)")
     columns = ("seq", "at (UTC)", "event", "operation", "facts")
     rows = [(e.seq, clock_time(e.at), e.kind, e.key, _facts(e, bodies=bodies)) for e in events]
     print_table(columns, rows, "no events")
 
 
 def _facts(event: EventView, *, bodies: bool) -> str:
-    facts = [f"{name}={value}" for name, value in event.header.items() if value not in ("", None)]
+    facts = [
+        f"{name}={value}"
+        for name, value in event.header.items()
+        if name not in _NO_FACTS and value not in ("", None)
+    ]
     if bodies and event.erased:
         facts.append("body erased")
     elif bodies and event.body is not None:

@@ -152,15 +152,20 @@ async def _watched(answer: _Answer, store: Store, ended: asyncio.Future[Any]) ->
     """Show what the run waits for until it has ended."""
     run = answer.run.id
     try:
-        with progress(answer.run.explanation) as shown:
+        with progress(f"run {run}") as shown:
             while not ended.done():
-                shown.update(_view(store, run).explanation)
+                shown.update(_in_short(_view(store, run)))
                 await asyncio.wait({ended}, timeout=_LONGEST_LOOK_SECONDS)
     except asyncio.CancelledError:
         remark(f"run {run} is not finished; the next `interlock serve` goes on with it")
         raise
     ended.result()
     return answer._replace(run=_view(store, run))
+
+
+def _in_short(run: RunView) -> str:
+    waits = ", ".join(wait.what for wait in run.waits)
+    return f"run {run.id} is {run.state}{f', waiting for {waits}' if waits else ''}"
 
 
 def _view(store: Store, run: str) -> RunView:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, cast
 
 import typer
 
 from interlock.cli.exit_code import FAILED
 from interlock.cli.options import AppSpec, AsJson, StoreUrl
-from interlock.cli.output import print_json, print_line, progress
+from interlock.cli.output import Progress, print_json, print_line, progress
 from interlock.cli.target import open_for_reading, store_location
+
+if TYPE_CHECKING:
+    from interlock.journal.checkpoint import CheckpointLog
+    from interlock.journal.store import Store
+    from interlock.journal.verify import Verifiable
 
 __all__ = ["register"]
 
@@ -20,6 +25,14 @@ _MOST_PROBLEMS: Final = 1000
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("verify")(_verify)
+
+
+class _Findings(NamedTuple):
+    """What was read, and what is wrong with it."""
+
+    events: int
+    checkpoints: int
+    problems: list[str]
 
 
 def _verify(
@@ -37,19 +50,55 @@ def _verify(
     """
     location = store_location(app, store)
     with open_for_reading(location) as opened, progress("checking the journal") as shown:
-        problems = _some(opened.verify())
-        if rebuild:
-            shown.update("folding the journal afresh")
-            problems += _some(opened.rebuild())
+        found = _check(location, opened, shown, rebuild=rebuild)
     if as_json:
-        print_json({"sound": not problems, "problems": problems, "rebuilt": rebuild})
+        print_json({"sound": not found.problems, "rebuilt": rebuild, **found._asdict()})
     else:
-        for problem in problems:
-            print_line(problem)
-        print_line(f"{len(problems)} problems" if problems else "the journal is sound")
-    if problems:
+        _print(found)
+    if found.problems:
         raise typer.Exit(FAILED)
+
+
+def _check(location: str, store: Store, shown: Progress, *, rebuild: bool) -> _Findings:
+    from interlock.clock import SystemClock
+    from interlock.journal.checkpoint import CheckpointLog
+    from interlock.journal.location import database_path
+    from interlock.journal.verify import verify_all
+
+    log = CheckpointLog(database_path(location), SystemClock())
+    read = [0]
+
+    def reached(position: int) -> None:
+        read[0] = position
+        shown.update(f"checked {position:,} events")
+
+    problems = _some(verify_all(cast("Verifiable", store), log, reached))
+    if rebuild:
+        shown.update("folding the journal afresh")
+        problems += _some(store.rebuild())
+    return _Findings(read[0], _count(log), problems)
+
+
+def _count(log: CheckpointLog) -> int:
+    """How many checkpoints hold; their problems are told already."""
+    from interlock.journal.checkpoint import Checkpoint
+
+    verified: list[Checkpoint] = []
+    for _ in log.problems(verified):
+        pass
+    return len(verified)
 
 
 def _some(problems: Iterable[str]) -> list[str]:
     return [problem for problem, _ in zip(problems, range(_MOST_PROBLEMS), strict=False)]
+
+
+def _print(found: _Findings) -> None:
+    for problem in found.problems:
+        print_line(problem)
+    if found.problems:
+        print_line(f"{len(found.problems)} problems in {found.events:,} events")
+        return
+    print_line(f"the journal is sound: {found.events:,} events, {found.checkpoints} checkpoints")
+    if not found.checkpoints:
+        print_line("without a signed checkpoint, a journal whose end was cut off looks sound too")

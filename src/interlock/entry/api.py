@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -41,6 +42,7 @@ def build_api(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
     )
     api.state.service = service
     for router in (runs_router(), inbox_router(), effects_router(), health_router()):
@@ -51,6 +53,10 @@ def build_api(service: Service) -> FastAPI:
     api.exception_handler(Exception)(_unforeseen)
     describe_api(api)
     return api
+
+
+def _operation_id(route: APIRoute) -> str:
+    return f"{route.tags[0]}_{route.name.strip('_')}"
 
 
 async def _interlock_error(request: Request, error: InterlockError) -> Response:

@@ -10,7 +10,7 @@ from interlock.errors import InvalidInputError
 
 __all__ = ["parse_moment"]
 
-_FROM_NOW: Final = re.compile(r"^(?P<count>\d{1,9}(?:\.\d{1,6})?)(?P<unit>ms|s|m|h|d)$")
+_FROM_NOW: Final = re.compile(r"^(?P<count>[0-9]{1,9}(?:\.[0-9]{1,6})?)(?P<unit>ms|s|m|h|d)$")
 _UNITS: Final = {
     "ms": timedelta(milliseconds=1),
     "s": timedelta(seconds=1),

@@ -28,6 +28,7 @@ __all__ = ["BODY_LIMIT_BYTES", "check_commit"]
 
 BODY_LIMIT_BYTES = 1_000_000
 _SIMPLE = frozenset({str, int, bool, type(None)})
+_LARGEST_VERSION = 2**31 - 1
 _LARGEST_INTEGER = 2**63 - 1
 _ONCE_PER_COMMIT = (UniqueKey, TakesMail, NewMessage, UsesApproval)
 
@@ -47,7 +48,9 @@ def check_commit(commit: Commit) -> None:
         if not (drafts and stream and _is_plain(stream)) or (raise_epoch and epoch is None):
             _check_append(append)
         for draft in drafts:
-            kind, key, header, body, _ = draft
+            kind, key, header, body, version = draft
+            if not (kind and _is_plain(kind) and 0 < version <= _LARGEST_VERSION):
+                _refuse_kind(draft)
             if body is not None and (type(body) is not bytes or len(body) > BODY_LIMIT_BYTES):
                 _refuse_body(draft)
             if not _is_plain(key):
@@ -82,6 +85,18 @@ def _check_append(append: Append) -> None:
     if not append.stream:
         raise InvalidInputError("An append goes to a stream without a name; name one.")
     _check_text(append.stream, "stream", append.stream)
+
+
+def _refuse_kind(draft: Draft) -> None:
+    if not draft.kind:
+        raise InvalidInputError("An event has no kind; name what happened, in the past tense.")
+    if not 0 < draft.version <= _LARGEST_VERSION:
+        raise InvalidInputError(
+            f"The version of {draft.kind!r} must be from 1 to {_LARGEST_VERSION}, "
+            f"not {draft.version!r}.",
+            kind=draft.kind,
+        )
+    _check_text(draft.kind, "kind", draft.kind)
 
 
 def _refuse_body(draft: Draft) -> NoReturn:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from interlock.errors import PayloadTooLargeError
+from interlock.journal.change import apply_change
 from interlock.journal.check import BODY_LIMIT_BYTES
 from interlock.journal.event import NO_BODY, NO_HASH, Header, commit_to, encode_header, event_hash
 from interlock.journal.guard import (
@@ -33,111 +34,12 @@ from interlock.journal.guard import (
     UniqueKey,
     UsesApproval,
 )
-from interlock.journal.projections import PROJECTIONS, STATE_AFTER, Fold, Place, folds
+from interlock.journal.projections import PROJECTIONS, Fold, Place, folds
+from interlock.journal.snapshot import Snapshot, StreamHead
 
-__all__ = [
-    "Approval",
-    "Batch",
-    "Budget",
-    "Hold",
-    "Judge",
-    "Message",
-    "Needs",
-    "Snapshot",
-    "StreamHead",
-    "Task",
-    "needs_of",
-]
+__all__ = ["Batch", "Judge"]
 
 _SALT_BYTES = 16
-
-
-class StreamHead:
-    """A stream's end while groups are judged."""
-
-    __slots__ = ("epoch", "hash", "id", "name", "seq")
-
-    def __init__(self, name: str, id: int, seq: int, epoch: int, hash: bytes) -> None:
-        self.name = name
-        self.id = id
-        self.seq = seq
-        self.epoch = epoch
-        self.hash = hash
-
-
-@dataclass(slots=True)
-class Message:
-    run: str
-    taken: bool
-
-
-@dataclass(slots=True)
-class Task:
-    run: str
-    state: str
-    decided_by: str
-
-
-@dataclass(slots=True)
-class Budget:
-    limit: int
-    held: int
-    spent: int
-
-    def left(self) -> int:
-        return self.limit - self.held - self.spent
-
-
-@dataclass(slots=True)
-class Hold:
-    account: str
-    amount: int
-    settled: bool
-
-
-@dataclass(slots=True)
-class Approval:
-    call_hash: str
-    expires_at_us: int | None
-    consumed: bool
-
-
-@dataclass(slots=True)
-class Needs:
-    """What of the stored state a group asks for; `guarded`: whether any commit has guards."""
-
-    guarded: bool = False
-    streams: dict[str, None] = field(default_factory=dict[str, None])
-    unique: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    runs: set[str] = field(default_factory=set[str])
-    messages: set[str] = field(default_factory=set[str])
-    unread: dict[str, int] = field(default_factory=dict[str, int])
-    tasks: set[str] = field(default_factory=set[str])
-    accounts: set[str] = field(default_factory=set[str])
-    holds: set[str] = field(default_factory=set[str])
-    approvals: set[str] = field(default_factory=set[str])
-
-
-@dataclass(slots=True)
-class Snapshot:
-    """The stored state that a group is judged against. What was asked for and is absent is absent.
-
-    `unread` has an entry per run whose unread mail was asked for: message id to position.
-    """
-
-    last_position: int
-    last_at_us: int
-    last_stream: int
-    heads: dict[str, StreamHead]
-    unique: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
-    runs: dict[str, str] = field(default_factory=dict[str, str])
-    messages: dict[str, Message] = field(default_factory=dict[str, Message])
-    unread: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
-    tasks: dict[str, Task] = field(default_factory=dict[str, Task])
-    budgets: dict[str, Budget] = field(default_factory=dict[str, Budget])
-    holds: dict[str, Hold] = field(default_factory=dict[str, Hold])
-    approvals: dict[str, Approval] = field(default_factory=dict[str, Approval])
-
 
 EventRow = tuple[int, int, int, int, str, int, str, int, str, bytes, bytes]
 
@@ -151,50 +53,6 @@ class Batch:
     bodies: list[tuple[int, bytes, bytes]] = field(default_factory=list[tuple[int, bytes, bytes]])
     folds: list[Fold] = field(default_factory=list[Fold])
     last_hash: bytes = NO_HASH
-
-
-def needs_of(items: Sequence[Commit]) -> Needs:
-    """What must be loaded to judge these commits."""
-    needs = Needs()
-    streams = needs.streams
-    for appends, guards in items:
-        for append in appends:
-            streams[append[0]] = None
-        if guards:
-            needs.guarded = True
-            for guard in guards:
-                _NEEDS[type(guard)](needs, guard)
-    if needs.accounts or needs.unread:
-        _need_for_drafts(needs, items)
-    return needs
-
-
-def _need_for_drafts(needs: Needs, items: Sequence[Commit]) -> None:
-    for appends, _ in items:
-        for append in appends:
-            for draft in append.drafts:
-                if draft.kind in ("budget_settled", "budget_reserved"):
-                    needs.holds.add(draft.header["hold"])
-                elif draft.kind == "mail_sent":
-                    needs.messages.add(draft.key)
-
-
-def _need_unread(needs: Needs, guard: NoMailSince) -> None:
-    known = needs.unread.get(guard.run, guard.position)
-    needs.unread[guard.run] = min(known, guard.position)
-
-
-_NEEDS: Mapping[type, Callable[[Needs, Any], None]] = {
-    StreamAbsent: lambda needs, guard: needs.streams.setdefault(guard.stream),
-    UniqueKey: lambda needs, guard: needs.unique.add((guard.scope, guard.key)),
-    RunIn: lambda needs, guard: needs.runs.add(guard.run),
-    TakesMail: lambda needs, guard: needs.messages.add(guard.message_id),
-    NewMessage: lambda needs, guard: needs.messages.add(guard.message_id),
-    NoMailSince: _need_unread,
-    TaskOpen: lambda needs, guard: needs.tasks.add(guard.task),
-    HoldsBudget: lambda needs, guard: needs.accounts.add(guard.account),
-    UsesApproval: lambda needs, guard: needs.approvals.add(guard.approval),
-}
 
 
 class Judge:
@@ -299,7 +157,7 @@ class Judge:
 
     def _project(self, kind: str, header: Header, place: Place) -> None:
         self.batch.folds.extend(folds(kind, header, place))
-        _Change(self._snapshot, place, kind, header).apply()
+        apply_change(self._snapshot, kind, header, place)
 
     def _salt(self) -> bytes:
         start, end = self._salt_at, self._salt_at + _SALT_BYTES
@@ -423,118 +281,4 @@ _GUARDS: Mapping[type, Callable[[Snapshot, Any], Refused | None]] = {
     NewMessage: _new_message,
     NoMailSince: _no_mail_since,
     TaskOpen: _task_open,
-}
-
-
-class _Change:
-    """What one accepted event changes in the snapshot: the fold, as far as guards look."""
-
-    def __init__(self, snapshot: Snapshot, place: Place, kind: str, header: Header) -> None:
-        self._snapshot = snapshot
-        self._place = place
-        self._kind = kind
-        self._header = header
-
-    def apply(self) -> None:
-        state = STATE_AFTER.get(self._kind)
-        if state is not None:
-            self._run_is_now(state)
-        else:
-            change = _CHANGES.get(self._kind)
-            if change is not None:
-                change(self)
-        self._generic()
-
-    def _generic(self) -> None:
-        header, snapshot = self._header, self._snapshot
-        for scope, key in header.get("unique", ()):
-            snapshot.unique.setdefault((scope, key), self._place.stream)
-        if "takes" in header:
-            self._take(header["takes"])
-        approval = snapshot.approvals.get(header.get("consumes", ""))
-        if approval is not None:
-            approval.consumed = True
-
-    def _run_is_now(self, state: str) -> None:
-        run, snapshot = self._place.stream, self._snapshot
-        if self._kind == "run_queued" or run in snapshot.runs:
-            snapshot.runs[run] = state
-        if state in ("completed", "failed", "cancelled") or self._kind == "run_continued":
-            for task in snapshot.tasks.values():
-                if task.run == run and task.state == "open":
-                    task.state = "withdrawn"
-
-    def _take(self, message_id: str) -> None:
-        message = self._snapshot.messages.get(message_id)
-        if message is not None:
-            message.taken = True
-        for unread in self._snapshot.unread.values():
-            unread.pop(message_id, None)
-
-    def mail_sent(self) -> None:
-        header, place, snapshot = self._header, self._place, self._snapshot
-        if place.key not in snapshot.messages:
-            snapshot.messages[place.key] = Message(header["run"], taken=False)
-            if header["run"] in snapshot.unread:
-                snapshot.unread[header["run"]][place.key] = place.position
-        self._close_task(header.get("task", ""), "decided", header.get("by", ""))
-
-    def _close_task(self, task_id: str, state: str, by: str = "") -> None:
-        task = self._snapshot.tasks.get(task_id)
-        if task is not None and task.state == "open":
-            task.state = state
-            task.decided_by = by
-
-    def task_opened(self) -> None:
-        self._snapshot.tasks.setdefault(
-            self._header["task"], Task(self._place.stream, "open", decided_by="")
-        )
-
-    def task_expired(self) -> None:
-        self._close_task(self._header["task"], "expired")
-
-    def task_withdrawn(self) -> None:
-        self._close_task(self._header["task"], "withdrawn")
-
-    def budget_set(self) -> None:
-        account, limit = self._header["account"], self._header["limit"]
-        budget = self._snapshot.budgets.setdefault(account, Budget(limit, held=0, spent=0))
-        budget.limit = limit
-
-    def budget_reserved(self) -> None:
-        header, snapshot = self._header, self._snapshot
-        if header["hold"] in snapshot.holds:
-            return
-        snapshot.holds[header["hold"]] = Hold(header["account"], header["amount"], settled=False)
-        budget = snapshot.budgets.get(header["account"])
-        if budget is not None:
-            budget.held += header["amount"]
-
-    def budget_settled(self) -> None:
-        hold = self._snapshot.holds.get(self._header["hold"])
-        if hold is None or hold.settled:
-            return
-        hold.settled = True
-        budget = self._snapshot.budgets.get(hold.account)
-        if budget is not None:
-            budget.held -= hold.amount
-            budget.spent += self._header["amount"]
-
-    def approval_granted(self) -> None:
-        header = self._header
-        self._snapshot.approvals.setdefault(
-            header["approval"],
-            Approval(header["call_hash"], header.get("expires_at_us"), consumed=False),
-        )
-
-
-_CHANGES: Mapping[str, Callable[[_Change], None]] = {
-    "mail_sent": _Change.mail_sent,
-    "task_opened": _Change.task_opened,
-    "task_expired": _Change.task_expired,
-    "task_withdrawn": _Change.task_withdrawn,
-    "budget_set": _Change.budget_set,
-    "budget_reserved": _Change.budget_reserved,
-    "budget_settled": _Change.budget_settled,
-    "approval_granted": _Change.approval_granted,
 }

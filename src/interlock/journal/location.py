@@ -21,14 +21,14 @@ def database_path(location: str | os.PathLike[str]) -> str:
     text = os.fspath(location)
     if text.startswith(_SCHEME):
         path = unquote(text.removeprefix(_SCHEME))
-    elif "://" in text or text.startswith("sqlite:"):
+    elif "://" in text or text.startswith(("sqlite:", "file:")):
         raise InvalidInputError(
             f"The store {_without_password(text)!r} is not supported. Use 'sqlite:///file.db' "
             "(relative), 'sqlite:////folder/file.db' (absolute) or a plain path.",
         )
     else:
         path = text
-    if not path or path.startswith(":") or "\0" in path:
+    if not path or path.startswith(":") or "\0" in path or (path is not text and "?" in path):
         raise InvalidInputError(
             f"The store {text!r} names no file. A journal lives in a file, never in memory: use "
             "'sqlite:///file.db' or a plain path.",

@@ -12,6 +12,8 @@ import json
 import os
 import socket
 import sys
+import weakref
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, cast
@@ -30,6 +32,8 @@ class ExecutorLock:
         self._path = f"{database}.executor"
         self._clock = clock or SystemClock()
         self._descriptor: int | None = None
+        forget = weakref.WeakMethod(self._forget_in_child)
+        os.register_at_fork(after_in_child=lambda: _call(forget))
 
     def acquire(self) -> None:
         """Take the lock, or raise `StorageLockedError` that says who holds it. Repeatable."""
@@ -65,6 +69,14 @@ class ExecutorLock:
 
     def release(self) -> None:
         """Give the lock back. Repeatable. The file stays: removing it would let two hold it."""
+        if self._descriptor is not None:
+            # Explicitly, since a program that is being started has a copy until it really starts.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _forget_in_child(self) -> None:
+        """A forked child has a copy of the lock, which would outlive this process in it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -104,6 +116,12 @@ class ExecutorLock:
             "signals and decisions work without stopping it.",
             **holder,
         )
+
+
+def _call(method: weakref.WeakMethod[Callable[[], None]]) -> None:
+    alive = method()
+    if alive is not None:
+        alive()
 
 
 def lock_holder(database: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from importlib.resources.abc import Traversable
 from types import MappingProxyType
 from typing import NamedTuple
 
-__all__ = ["Migration", "migrations", "statements"]
+__all__ = ["Migration", "migrations", "parse", "statements"]
 
 _MARK = "-- name: "
 
@@ -34,7 +34,7 @@ def statements(dialect: str) -> Mapping[str, str]:
     """
     found: dict[str, str] = {}
     for file in _files(_folder(dialect)):
-        for name, sql in _parse(file.name, file.read_text("utf-8")):
+        for name, sql in parse(file.name, file.read_text("utf-8")):
             if name in found:
                 raise ValueError(f"{file.name}: the statement {name!r} exists twice")
             found[name] = sql
@@ -62,7 +62,11 @@ def _files(folder: Traversable) -> list[Traversable]:
     return sorted(files, key=lambda file: file.name)
 
 
-def _parse(file: str, text: str) -> Iterator[tuple[str, str]]:
+def parse(file: str, text: str) -> Iterator[tuple[str, str]]:
+    """The statements of one file: name and SQL, without the final semicolon.
+
+    Raises `ValueError` for text before the first name and for a missing description.
+    """
     before, *blocks = text.split(_MARK)
     if before.strip():
         raise ValueError(f"{file}: text before the first name")

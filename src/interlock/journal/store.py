@@ -27,6 +27,7 @@ from interlock.journal.rows import (
     QueueGroup,
     RunFilter,
     RunRow,
+    RunState,
 )
 
 __all__ = ["Store"]
@@ -109,7 +110,13 @@ class Store(Protocol):
         """Children of a run that are not finished."""
         ...
 
-    def due(self, now_us: int, limit: int, without_agents: Sequence[str] = ()) -> list[RunRow]:
+    def due(
+        self,
+        now_us: int,
+        limit: int,
+        without_agents: Sequence[str] = (),
+        states: Sequence[RunState] = ("queued", "waiting", "parked"),
+    ) -> list[RunRow]:
         """Runs that nobody executes and whose `wake_at_us` has come, earliest first."""
         ...
 

@@ -130,7 +130,7 @@ class _Verification:
                 self._missing.add(record.position)
         elif record.commitment == NO_BODY:
             yield f"{where}: there is a body, but the event has none"
-        elif commit_to(record.salt, record.body) != record.commitment:
+        elif not _belongs(record.salt, record.body, record.commitment):
             yield f"{where}: the body is not the one that the event was written with"
 
     def _erasure(self, record: Record) -> Iterator[str]:
@@ -158,6 +158,12 @@ class _Verification:
                     f"the signed checkpoint at position {checkpoint.position} names other ends of "
                     "streams than the journal has: events up to there were rewritten or removed"
                 )
+
+
+def _belongs(salt: object, body: object, commitment: bytes) -> bool:
+    if not isinstance(salt, bytes) or not isinstance(body, bytes):
+        return False
+    return commit_to(salt, body) == commitment
 
 
 def _damaged_field(record: Record) -> str | None:

@@ -15,6 +15,7 @@ from interlock.journal.rows import EffectRow, RunRow
 from interlock.journal.store import Store
 from interlock.observe.moment import how_long, since, when
 from interlock.observe.operation_key import is_time_limit, operation_name
+from interlock.observe.wait import wait_in_words
 
 __all__ = ["sentence"]
 
@@ -84,12 +85,9 @@ def _numbered(waits: list[dict[str, Any]]) -> enumerate[dict[str, Any]]:
 
 
 def _one_wait(row: RunRow, wait: _Wait, now_us: int) -> str:
-    what, due_us = str(wait["what"]), wait["due_at_us"]
-    if is_time_limit(wait["key"]):
-        what = "a time limit of its own code"
     return (
-        f"{what} since {since(wait['since_us'], now_us)}; {_unblocked(row, wait)}; "
-        f"{_at_due(wait, due_us, now_us)}"
+        f"{wait_in_words(wait)} since {since(wait['since_us'], now_us)}; {_unblocked(row, wait)}; "
+        f"{_at_due(wait, wait['due_at_us'], now_us)}"
     )
 
 

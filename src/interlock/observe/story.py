@@ -14,6 +14,7 @@ from interlock.journal.event import Entry
 from interlock.journal.rows import Mail
 from interlock.observe.moment import when
 from interlock.observe.operation_key import is_time_limit, operation_name
+from interlock.observe.wait import wait_in_words
 
 __all__ = ["LONGEST_EXCERPT", "tell", "tell_unread"]
 
@@ -45,12 +46,12 @@ class _Scene(NamedTuple):
         return self.get("by") or "Somebody"
 
     def excerpt(self, label: str, value: Any) -> str:
-        """` Label: value.`, where payloads are wanted."""
+        """A space and `Label: value.`, where payloads are wanted."""
         if not self.bodies:
             return ""
         if self.erased:
             return f" {label}: erased."
-        return f" {label}: {_short(value)}"
+        return f" {label}: {_short(value)}."
 
     def fields(self) -> dict[str, Any]:
         """The body as an object; empty where it is none."""
@@ -125,19 +126,15 @@ def _queued(scene: _Scene) -> str:
 
 def _claimed(scene: _Scene) -> str:
     times = int(scene.header.get("claim") or 1)
-    again = f", for the {times}th time without getting further" if times > 1 else ""
+    again = f" (claim {times} without getting any further)" if times > 1 else ""
     return f"Worker {scene.get('worker')!r} took the run up{again}."
 
 
 def _suspended(scene: _Scene) -> str:
     waits = scene.header.get("waits") or ()
-    what = ", ".join(_wait_in_words(wait) for wait in waits) or "nothing by name"
+    what = ", ".join(wait_in_words(wait) for wait in waits) or "nothing by name"
     until = scene.moment("wake_at_us")
     return f"Rests, waiting for {what}{f'; wakes at {until} at the latest' if until else ''}."
-
-
-def _wait_in_words(wait: Mapping[str, Any]) -> str:
-    return "a time limit" if is_time_limit(wait["key"]) else str(wait["what"])
 
 
 def _completed(scene: _Scene) -> str:

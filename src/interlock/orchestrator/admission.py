@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator, Mapping
+from typing import Final
 
-from interlock.journal.rows import QueueGroup, RunRow
+from interlock.journal.rows import QueueGroup, RunRow, RunState
 from interlock.journal.store import Store
 from interlock.orchestrator.agent import Agent
 
 __all__ = ["Admission"]
+
+_ENDED_AT_ONCE: Final = 100
 
 
 class Admission:
@@ -68,6 +71,16 @@ class Admission:
         """Whether one more run of this agent may execute now."""
         return self._left_for(agent) > 0
 
+    def to_be_ended(self, now_us: int) -> list[RunRow]:
+        """Runs that may end without executing: cancelled or late in the queue, or parked.
+
+        They need no place. Asked only when something has changed.
+        """
+        if not self._changed and (self._look_again_us is None or now_us < self._look_again_us):
+            return []
+        found = self._store.due(now_us, _ENDED_AT_ONCE, (), ("queued", "parked"))
+        return [row for row in found if row.id not in self.executing]
+
     def next(self, now_us: int) -> Iterator[RunRow]:
         """The runs to claim now. The caller reports each with `began` before taking the next."""
         while self._interrupted and self._free() > 0:
@@ -96,7 +109,8 @@ class Admission:
     def _woken(self, now_us: int) -> Iterator[RunRow]:
         # A woken run that executes already is in the answer too: ask for that many more.
         limit = self._free() + len(self.executing)
-        for row in self._store.due(now_us, limit, self._full_agents()):
+        states: tuple[RunState, ...] = ("waiting",)
+        for row in self._store.due(now_us, limit, self._full_agents(), states):
             agent = self._agents.get(row.agent)
             room = self._free() if agent is None else self._left_for(agent)
             if room > 0 and row.id not in self.executing:

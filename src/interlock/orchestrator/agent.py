@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from interlock.base.codec import Codec, codec_for, hints
+from interlock.base.codec import Codec, codec_for, describe, hints
 from interlock.errors import DeclarationError
 
 __all__ = ["Agent", "declare_agent"]
@@ -57,6 +57,8 @@ def declare_agent(
             f"agent {name!r} takes {len(parameters)} parameters; an agent is "
             "`async def name(run: Run, input: SomeType) -> SomeResult`, the input being optional."
         )
+    if state is not None:
+        _check_state(name, state)
     types = hints(function)
     takes_input = len(parameters) == 2
     given = types.get(parameters[1].name, Any) if takes_input else None
@@ -70,3 +72,13 @@ def declare_agent(
         state=state,
         concurrency=concurrency,
     )
+
+
+def _check_state(name: str, state: type[BaseModel]) -> None:
+    try:
+        state()
+    except ValidationError as error:
+        raise DeclarationError(
+            f"agent {name!r}: its state begins as {state.__name__}(), which needs values: "
+            f"{describe(error)}. Give each field a default."
+        ) from error

@@ -25,10 +25,11 @@ from interlock.errors import (
     ReplayMismatchError,
 )
 from interlock.journal.event import Draft
-from interlock.journal.guard import Refused, TakesMail
+from interlock.journal.guard import Guard, Refused, TakesMail
 from interlock.journal.rows import Mail
 from interlock.orchestrator.operation import UNSET, Operation, OperationHost, read_object
 from interlock.orchestrator.retry import Retry
+from interlock.orchestrator.steps import is_async
 from interlock.tools.effects import (
     CannotTell,
     EffectKey,
@@ -41,6 +42,7 @@ from interlock.tools.tool import Tool
 
 __all__ = ["EffectOperation"]
 
+Work = Callable[[], Awaitable[tuple[Draft | None, Any]]]
 _US = timedelta(microseconds=1)
 _LOOKUP_PAUSE_US = 1_000_000
 
@@ -61,14 +63,17 @@ class EffectOperation(Operation):
             "task_opened",
         }
     )
+    ends = frozenset({"effect_completed", "effect_failed"})
     wait_kind = "effect"
     __slots__ = (
         "arguments",
         "began",
         "effect_key",
         "fresh",
+        "late",
         "log",
-        "resolution",
+        "looking_up",
+        "recording",
         "stopped",
         "task",
         "thread",
@@ -85,20 +90,54 @@ class EffectOperation(Operation):
         self.effect_key = EffectKey("")
         # True only between the acknowledged intent and the call, in the process that wrote it.
         self.fresh = False
-        self.resolution: Mail | None = None
+        # One thing at a time: what is next is decided when the last record is folded.
+        self.recording = False
+        self.late: asyncio.Future[Any] | None = None
         self.stopped = False
+        self.looking_up = False
         self.began = False
         self.task: asyncio.Task[None] | None = None
         self.thread: asyncio.Future[Any] | None = None
 
     def needs_the_end(self) -> bool:
-        """Whether an intent is on disk, or on its way there, whose outcome is not."""
-        return self.open and (self.log.state != "new" or self.session.live)
+        """Whether an intent is on disk, or may be on its way there, whose outcome is not."""
+        return self.open and (self.log.state != "new" or self.recording or not self.session.live)
+
+    def ended_by(self, draft: Draft) -> bool:
+        """Known outcomes, and a person's word unless it has the effect made again."""
+        resolved = draft.kind == "effect_resolved" and draft.header["verdict"] != "not_happened"
+        return resolved or draft.kind in self.ends
+
+    def go_live(self) -> None:
+        """Follow what was intended; begin what was not, unless the code has turned away."""
+        if self.log.state == "new" and (self.cancel_asked or self.future is None):
+            self.sealed = True
+            if self.future is not None and not self.future.done():
+                self._record_cancellation()
+            else:
+                self.close()
+            return
+        super().go_live()
+
+    def abandon(self) -> None:
+        """The effect is followed to its end all the same."""
+
+    def _record(
+        self,
+        draft: Draft,
+        *,
+        value: Any = UNSET,
+        guards: tuple[Guard, ...] = (),
+        also: tuple[Draft, ...] = (),
+    ) -> None:
+        self.recording = True
+        self.session.record(self, draft, value=value, guards=guards, also=also)
 
     # The fold.
 
     def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
         """Fold one event, deliver a known outcome, and go on."""
+        self.recording = False
         if kind == "effect_intended":
             self._check_intent(header, body)
         self.log.apply(kind, header, self.session.now_us)
@@ -110,7 +149,6 @@ class EffectOperation(Operation):
             case "effect_resolved" if self.log.state == "settled":
                 self._resolved(read_object(body))
             case _:
-                self.resolution = None
                 self.fresh = kind == "effect_intended" and self.session.live
                 if self.session.live:
                     self.start()
@@ -137,14 +175,19 @@ class EffectOperation(Operation):
     def start(self) -> None:
         """Do what the journal says is next."""
         self.disarm()
-        if not self.open or self.task is not None or self.thread is not None:
+        if not self.open or self.recording or self.task is not None:
             return
         # A process that is about to stop still sends what it has said it will, and nothing else.
         if self.session.draining and not self.fresh:
             return
-        mail = self.session.unread(self)
+        mail = self.session.mailbox.take(self.wants)
         if mail is not None:
             self.take(mail)
+        elif self.late is None or not self._record_late():
+            self._do_next()
+
+    def _do_next(self) -> None:
+        if self.thread is not None:
             return
         now_us = self.session.clock.now_us()
         match next_action(self.log, self.tool.recovery or "never", self._settle_us(), now_us):
@@ -155,6 +198,7 @@ class EffectOperation(Operation):
             case "settle":
                 self.arm(self.wake_at_us())
             case "lookup":
+                self.looking_up = True
                 self._spawn(self._look_up)
             case "ask_person":
                 self._ask_person()
@@ -198,7 +242,7 @@ class EffectOperation(Operation):
             "recovery": self.tool.recovery,
         }
         body = canonical(self.arguments, self._label())
-        self.session.record(self, Draft("effect_intended", self.key, header, body))
+        self._record(Draft("effect_intended", self.key, header, body))
 
     def _give_up(self, why: str) -> None:
         if self.log.intents == 0:
@@ -206,38 +250,41 @@ class EffectOperation(Operation):
             return
         failure = Failure((), why)
         header = {"effect_key": self.effect_key, "reason": "cancelled"}
-        self.session.record(self, Draft("effect_failed", self.key, header, failure.encode()))
+        self._record(Draft("effect_failed", self.key, header, failure.encode()))
 
     def _send_or_unknown(self) -> None:
         if not self.fresh:
             self._record_unknown("interrupted", Failure((), "the process ended during the call"))
             return
         self.fresh = False
-        if self.cancel_asked and self.log.unknowns == 0:
+        if self.cancel_asked and not self.log.maybe_made:
             self._give_up("cancelled before it was sent")
-        elif (seconds := self.session.may_act_seconds()) > 0:
-            self._spawn(functools.partial(self._send, seconds))
+        else:
+            self._spawn(functools.partial(self._send, self.session.may_act_seconds()))
 
-    def _spawn(self, work: Callable[[], Awaitable[tuple[Draft, Any]]]) -> None:
+    def _spawn(self, work: Work) -> None:
         self.session.working(+1)
         self.began = False
         self.task = self.session.host.create_task(self._guarded(work))
 
-    async def _guarded(self, work: Callable[[], Awaitable[tuple[Draft, Any]]]) -> None:
+    async def _guarded(self, work: Work) -> None:
         draft: Draft | None = None
         value: Any = UNSET
         self.began = True
         try:
             draft, value = await work()
         finally:
-            self.task = None
+            if self.task is asyncio.current_task():
+                self.task = None
             if draft is not None:
-                self.session.record(self, draft, value=value)
+                self._record(draft, value=value)
             self.session.working(-1)
 
     # The call.
 
-    async def _send(self, lease_seconds: float) -> tuple[Draft, Any]:
+    async def _send(self, lease_seconds: float) -> tuple[Draft | None, Any]:
+        if lease_seconds <= 0:  # Not ours any more: whoever executes the run next recovers it.
+            return None, UNSET
         seconds = min(self.tool.timeout.total_seconds(), lease_seconds)
         try:
             result = await self._call(self.tool.function, seconds)
@@ -257,16 +304,21 @@ class EffectOperation(Operation):
         if function is not self.tool.function and _takes_key(function):
             filled = {_takes_key(function): self.effect_key}
         bound = functools.partial(function, **self.arguments, **filled)
-        if inspect.iscoroutinefunction(inspect.unwrap(function)):
+        if is_async(function):
             async with asyncio.timeout(seconds):
                 return await bound()
         answer = self.session.threads.run(self.session.host, bound)
         done, _ = await asyncio.wait({answer}, timeout=seconds)
-        if done:
-            result = answer.result()
-            return await result if inspect.isawaitable(result) else result
-        self._watch(answer)
-        raise TimeoutError(f"{self._label()} is still running in its thread after {seconds:g} s")
+        if not done:
+            self._watch(answer)
+            raise TimeoutError(
+                f"{self._label()} is still running in its thread after {seconds:g} s"
+            )
+        result = answer.result()
+        if not inspect.isawaitable(result):
+            return result
+        async with asyncio.timeout(seconds):
+            return await result
 
     def _watch(self, answer: asyncio.Future[Any]) -> None:
         """A write that is still running in its thread is not recovered before it has ended."""
@@ -276,22 +328,31 @@ class EffectOperation(Operation):
 
     def _thread_ended(self, answer: asyncio.Future[Any]) -> None:
         self.thread = None
-        try:
-            if not answer.cancelled() and self.open:
-                self._record_late(answer)
-        finally:
-            self.session.working(-1)
+        self.late = None if answer.cancelled() else answer
+        self.start()
+        self.session.working(-1)
 
-    def _record_late(self, answer: asyncio.Future[Any]) -> None:
-        error = answer.exception()
-        if error is None:
+    def _record_late(self) -> bool:
+        """Record what the thread came to after all, where that says what became of the effect."""
+        answer, self.late = self.late, None
+        error = None if answer is None else answer.exception()
+        if answer is None or self.log.state not in ("unknown", "not_made"):
+            return False
+        if error is not None:
+            certain = isinstance(error, Exception) and self.tool.says_not_made(error)
+            if certain and self.log.unknowns == 1:
+                header = {"effect_key": self.effect_key, "verdict": "not_happened"}
+                self._record(
+                    Draft("effect_looked_up", self.key, header, failure_of(error).encode())
+                )
+            return certain and self.log.unknowns == 1
+        try:
             body = self.tool.result.encode(answer.result(), self._label())
-            header = {"effect_key": self.effect_key}
-            self.session.record(self, Draft("effect_completed", self.key, header, body))
-        elif isinstance(error, Exception) and self.tool.says_not_made(error):
-            self.session.record(self, self._outcome_of(error))
-        else:
-            self.start()
+        except InterlockError:
+            # It happened, but its result cannot be kept: recovery, or a person, has to supply one.
+            return False
+        self._record(Draft("effect_completed", self.key, {"effect_key": self.effect_key}, body))
+        return True
 
     def _outcome_of(self, error: BaseException) -> Draft:
         failure = failure_of(error)
@@ -299,14 +360,14 @@ class EffectOperation(Operation):
         if not (isinstance(error, Exception) and self.tool.says_not_made(error)):
             return Draft("effect_unknown", self.key, header, failure.encode())
         failures = self.log.failures + 1
-        if failures >= self.tool.attempts:
+        if failures >= self.tool.attempts and not self.log.maybe_made:
             return Draft("effect_failed", self.key, header, failure.encode())
         header["retry_at_us"] = self.session.clock.now_us() + self._backoff_us(failures, error)
         return Draft("effect_attempt_failed", self.key, header, failure.encode())
 
     def _record_unknown(self, reason: str, failure: Failure) -> None:
         header = {"effect_key": self.effect_key, "reason": reason}
-        self.session.record(self, Draft("effect_unknown", self.key, header, failure.encode()))
+        self._record(Draft("effect_unknown", self.key, header, failure.encode()))
 
     # Recovery.
 
@@ -319,11 +380,13 @@ class EffectOperation(Operation):
                 header = {"effect_key": self.effect_key, "found": True}
                 return Draft("effect_completed", self.key, header, body), UNSET
         except asyncio.CancelledError:
-            if self.stopped:
+            if self.stopped or not self.looking_up:
                 raise
             answer = CannotTell("the lookup was cancelled")
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a failed lookup cannot tell
             answer = CannotTell(failure_of(error).sentence())
+        finally:
+            self.looking_up = False
         verdict = "not_happened" if isinstance(answer, NotHappened) else "cannot_tell"
         reason = answer.reason if isinstance(answer, CannotTell) else ""
         header = {"effect_key": self.effect_key, "verdict": verdict}
@@ -339,44 +402,54 @@ class EffectOperation(Operation):
             "arguments": json.loads(canonical(self.arguments, self._label())),
         }
         header = {
-            "task": self._task_id(),
+            "task": derived_id("task", self.effect_key, self.log.asks),
             "kind": "effect",
             "role": "",
             "due_at_us": None,
         }
         body = canonical(question, self._label())
-        self.session.record(self, Draft("task_opened", self.key, header, body))
-
-    def _task_id(self) -> str:
-        return derived_id("task", self.effect_key, self.log.unknowns)
+        self._record(Draft("task_opened", self.key, header, body))
 
     def wants(self, mail: Mail) -> bool:
         """A person's word about this effect."""
-        waiting = self.open and self.resolution is None and self.log.state == "unknown"
-        named = mail.name == self.effect_key or (self.log.asked and mail.name == self._task_id())
-        return waiting and mail.kind in ("resolution", "decision") and named
+        # A person's word goes before a lookup that is under way, but not before a call that is.
+        idle = self.task is None or self.looking_up
+        if not (self.open and idle and not self.recording and self.log.state == "unknown"):
+            return False
+        if mail.kind == "decision":
+            return self.log.asked and mail.name == self.log.task
+        return mail.kind == "resolution" and mail.name == self.effect_key
 
     def take(self, mail: Mail) -> None:
         """Record the person's word."""
-        self.resolution = mail
+        self._drop_lookup()
         verdict, problem = self._read_resolution(mail)
         by = mail.header.get("by", "")
         header = {"effect_key": self.effect_key, "takes": mail.message_id, "by": by}
+        if problem and mail.kind == "decision":
+            header["task"] = mail.name  # It is closed at the door: another one has to be opened.
         if problem:
             body = json.dumps({"problem": problem}).encode()
             draft = Draft("resolution_refused", self.key, header, body)
         else:
             draft = Draft("effect_resolved", self.key, header | {"verdict": verdict}, mail.body)
-        also = self._closing_task() if not problem else ()
-        guards = (TakesMail(mail.message_id),)
-        self.session.record(self, draft, guards=guards, also=also)
+        withdrawn: tuple[Draft, ...] = ()
+        if self.log.asked and mail.kind == "resolution" and not problem:
+            withdrawn = (Draft("task_withdrawn", self.key, {"task": self.log.task}),)
+        self._record(draft, guards=(TakesMail(mail.message_id),), also=withdrawn)
 
-    def _closing_task(self) -> tuple[Draft, ...]:
-        if not self.log.asked or (self.resolution and self.resolution.kind == "decision"):
-            return ()
-        return (Draft("task_withdrawn", self.key, {"task": self._task_id()}),)
+    def _drop_lookup(self) -> None:
+        if self.task is not None:
+            self.looking_up = False
+            self.task.cancel()
+            if not self.began:
+                self.session.working(-1)
+            self.task = None
 
     def _read_resolution(self, mail: Mail) -> tuple[str, str]:
+        attempt = mail.header.get("attempt")
+        if attempt is not None and attempt != self.log.intents:
+            return "", f"it is about attempt {attempt}, and the last one is {self.log.intents}"
         data = read_object(mail.body)
         verdict = str(data.get("verdict") or data.get("choice", ""))
         if verdict not in ("happened", "not_happened", "given_up"):
@@ -390,7 +463,7 @@ class EffectOperation(Operation):
 
     def refused(self, refusal: Refused) -> None:
         """The message was taken meanwhile."""
-        self.resolution = None
+        self.recording = False
         self.start()
 
     def stop(self) -> None:

@@ -11,7 +11,10 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
+
+import rfc8785
 
 from interlock.base.codec import canonical
 from interlock.base.identifier import new_id
@@ -45,6 +48,7 @@ from interlock.orchestrator.start import StartOptions, queued_draft
 __all__ = ["Client", "Placement", "Started"]
 
 _UNFINISHED: tuple[RunState, ...] = ("queued", "running", "waiting", "parked")
+_FINISHED: tuple[RunState, ...] = ("completed", "failed", "cancelled")
 _VERDICTS = ("happened", "not_happened", "given_up")
 
 
@@ -57,6 +61,10 @@ class Placement(Protocol):
 
     def settle(self, run: str, agent: Agent, queued: Draft, result: Result | StorageError) -> None:
         """The commit of a run that has a place is answered: begin it, or free the place."""
+        ...
+
+    def release(self, run: str) -> None:
+        """Free the place of a run that is not to be."""
         ...
 
     def committed(self) -> None:
@@ -137,7 +145,11 @@ class Client:
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         # The place is settled whether or not the caller is still there to hear the answer.
         settle = partial(place.settle, run, agent, draft)
-        self.journal.submit(Commit((append,), guards), partial(_answer, answer, settle))
+        try:
+            self.journal.submit(Commit((append,), guards), partial(_answer, answer, settle))
+        except InterlockError:
+            place.release(run)
+            raise
         return await answer
 
     def _committed(self) -> None:
@@ -148,8 +160,8 @@ class Client:
         if refused.reason != "key_taken":
             raise _unexpected(refused)
         first = self.journal.store.read(refused.holder, limit=1)[0]
-        same = first.erased or json.loads(first.body or b"null") == json.loads(body)
-        if not same:
+        # As canonical JSON: to Python, true equals 1.
+        if not first.erased and _canonical(first.body or b"null") != _canonical(body):
             raise IdempotencyConflictError(
                 f"idempotency key {options.idempotency_key!r} was used before with another input "
                 f"(run {refused.holder}). Use a new key for a new request.",
@@ -265,7 +277,28 @@ class Client:
                 effect_key=effect_key,
             )
         body = canonical({"verdict": verdict, "result": result}, f"the result of {effect_key}")
-        return await self._send(row.run, "resolution", effect_key, body, message_id, by)
+        if self.run(row.run).state in _FINISHED:
+            await self._resolve_finished(row, verdict, body, by)
+            return ""
+        about = {"attempt": row.attempts}
+        return await self._send(
+            row.run, "resolution", effect_key, body, message_id, by, about=about
+        )
+
+    async def _resolve_finished(self, row: EffectRow, verdict: str, body: bytes, by: str) -> None:
+        # A run that was parked can be cancelled with its effects still unknown. Nobody executes it
+        # any more, so the word is written by whoever brings it, under an epoch of its own.
+        head = self.journal.store.head(row.run)
+        header = {"effect_key": row.effect_key, "verdict": verdict, "by": by}
+        draft = Draft("effect_resolved", row.key, header, body)
+        epoch = 0 if head is None else head.epoch
+        append = Append(row.run, (draft,), epoch, raise_epoch=True)
+        refused = await self.journal.commit(Commit((append,), (RunIn(row.run, _FINISHED),)))
+        if isinstance(refused, Refused):
+            raise ConflictError(
+                f"effect {row.effect_key} is being resolved by somebody else: look again.",
+                effect_key=row.effect_key,
+            )
 
     async def _send(
         self,
@@ -276,9 +309,10 @@ class Client:
         message_id: str | None,
         by: str,
         states: tuple[RunState, ...] = _UNFINISHED,
+        about: Mapping[str, Any] = MappingProxyType({}),
     ) -> str:
         message = message_id or new_id("msg", self._clock)
-        header = {"run": run, "kind": kind, "name": name, "by": by}
+        header = {"run": run, "kind": kind, "name": name, "by": by, **about}
         # Scoped by run, so that two callers who choose the same id do not shadow each other.
         draft = Draft("mail_sent", f"{run}:{message}", header, body)
         guards = (NewMessage(f"{run}:{message}"), RunIn(run, states))
@@ -331,6 +365,10 @@ class Client:
         if row is None:
             raise NotFoundError(f"no effect {effect_key!r} in this store.", effect_key=effect_key)
         return row
+
+
+def _canonical(body: bytes) -> bytes:
+    return rfc8785.dumps(json.loads(body))
 
 
 def _answer(

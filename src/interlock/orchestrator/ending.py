@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from interlock.base.codec import MAX_RESULT_BYTES, check_size
 from interlock.base.failure import Failure, failure_of
 from interlock.errors import InterlockError
 from interlock.journal.event import Draft
@@ -53,9 +54,8 @@ def end_of_run(session: Session, root: asyncio.Task[Any]) -> Ending | None:
     Raises `InterlockError` when the run cannot end and an operator is needed.
     """
     last = _last_event(session, root)
-    children = (
-        session.services.journal.store.open_children(session.run_id) if session.children else []
-    )
+    may_have = session.children or session.generation > 1
+    children = session.services.journal.store.open_children(session.run_id) if may_have else []
     if last.kind != "run_continued" and any(c.close_policy == "wait" for c in children):
         return None
     appends = _cancelling(session.run_id, children)
@@ -73,18 +73,31 @@ def _last_event(session: Session, root: asyncio.Task[Any]) -> Draft:
     error = asyncio.CancelledError() if root.cancelled() else root.exception()
     if error is None:
         return _completed(session, root.result())
-    if isinstance(error, RunContinuation):
+    continuation = _continuation(error)
+    if continuation is not None:
         header = {"generation": session.generation + 1, "seed": session.seed}
-        return Draft("run_continued", "", header, error.body)
+        return Draft("run_continued", "", header, continuation.body)
     if isinstance(error, asyncio.CancelledError):
         header = {"reason": session.cancel_reason or "cancelled", "outcome": session.outcome}
         return Draft("run_cancelled", "", header)
     return _failed(session, error)
 
 
+def _continuation(error: BaseException) -> RunContinuation | None:
+    """`run.continue_as_new` may be called inside of a task group, which wraps what passes it."""
+    if isinstance(error, RunContinuation):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        return next((c for e in inner if (c := _continuation(e)) is not None), None)
+    return None
+
+
 def _completed(session: Session, result: Any) -> Draft:
     try:
-        body = session.agent.output.encode(result, f"the result of agent {session.agent_name!r}")
+        label = f"the result of agent {session.agent_name!r}"
+        body = check_size(session.agent.output.encode(result, label), label, MAX_RESULT_BYTES)
+        session.agent.output.read_back(result, body, label)
     except InterlockError as error:
         failure = Failure((type(error).__name__,), error.message)
         header = {"reason": "invalid_output", "outcome": session.outcome}
@@ -116,15 +129,16 @@ def _cancelling(run: str, children: Sequence[RunRow]) -> tuple[Append, ...]:
 def child_message(row: RunRow, last: Draft) -> Append:
     """A child's message to its parent: how it ended, and its result or failure."""
     state = last.kind.removeprefix("run_")
-    body: dict[str, Any] = {"state": state, "outcome": last.header.get("outcome", "")}
+    told: dict[str, Any] = {"state": state, "outcome": last.header.get("outcome", "")}
+    if state != "completed":
+        failure = json.loads(last.body) if last.body else {"message": last.header.get("reason", "")}
+        told |= {k: v for k, v in failure.items() if k in ("types", "message")}
+    body = json.dumps(told).encode()
     if state == "completed":
-        body["result"] = json.loads(last.body or b"null")
-    elif last.body is not None:
-        body |= {k: v for k, v in json.loads(last.body).items() if k in ("types", "message")}
-    else:
-        body["message"] = str(last.header.get("reason", ""))
+        # As it is: decoding and encoding it again could make it larger than the limit.
+        body = body[:-1] + b', "result":' + (last.body or b"null") + b"}"
     header = {"run": row.parent, "kind": "child", "name": row.id, "by": row.id}
-    draft = Draft("mail_sent", f"child:{row.id}", header, json.dumps(body).encode())
+    draft = Draft("mail_sent", f"child:{row.id}", header, body)
     return Append(f"mail/{row.parent}", (draft,))
 
 
@@ -144,5 +158,5 @@ def waiting_for_children(session: Session) -> Draft:
         "due_at_us": None,
         "who": "its child runs",
     }
-    header = {"wake_at_us": None, "mail_position": session.mail_position, "waits": [wait]}
+    header = {"wake_at_us": None, "mail_position": session.mailbox.position, "waits": [wait]}
     return Draft("run_suspended", "", header)

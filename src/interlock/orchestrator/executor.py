@@ -17,7 +17,12 @@ from typing import Any, Final, Protocol
 
 from interlock.base.failure import Failure
 from interlock.clock import Clock, Threads
-from interlock.errors import NotFoundError, StorageCorruptError, StorageError
+from interlock.errors import (
+    NotFoundError,
+    StorageCorruptError,
+    StorageError,
+    StorageLockedError,
+)
 from interlock.journal.event import Draft, Entry
 from interlock.journal.guard import Append, Commit, Committed, Result, RunIn
 from interlock.journal.journal import Journal
@@ -199,23 +204,32 @@ class Executor:
             # Nobody knows the run's id yet, so nobody has sent it mail.
             self._begin(row, 1, entries, ())
 
+    def release(self, run: str) -> None:
+        """Free the place of a run that is not to be (see `client.Placement`)."""
+        self._claiming.discard(run)
+        self._left(run)
+
     def _admit(self) -> None:
         if self._draining or self.failure:
             return
-        for row in self._admission.next(self.clock.now_us()):
+        now_us = self.clock.now_us()
+        for row in self._admission.to_be_ended(now_us):
+            self._claim(row, has_place=False)
+        for row in self._admission.next(now_us):
             self._claim(row)
 
-    def _claim(self, row: RunRow) -> None:
+    def _claim(self, row: RunRow, *, has_place: bool = True) -> None:
         head = self.journal.store.head(row.id)
         if head is None:
             raise StorageCorruptError(f"run {row.id} is listed but has no events.", run=row.id)
         count = row.claims + 1 if head.seq == row.claim_seq else 1
         claim = Draft("run_claimed", "", {"worker": self.worker, "claim": count})
         drafts, appends = self._instead_of_executing(row, count)
-        if row.state == "parked" and not drafts:
+        if row.id in self._claiming or not (drafts or has_place):
             return
         self._claiming.add(row.id)
-        self._admission.began(row.id, row.agent, row.tenant)
+        if has_place:
+            self._admission.began(row.id, row.agent, row.tenant)
         own = Append(row.id, (claim, *drafts), head.epoch, raise_epoch=True, after_seq=head.seq)
         guard = RunIn(row.id, ("queued", "running", "waiting", "parked"))
         done = partial(self._claimed, row, head.epoch + 1 if not drafts else None)
@@ -296,8 +310,15 @@ class Executor:
     # What sessions need (see `session.Services`).
 
     def may_act_seconds(self) -> float:
-        """How long this process may still make effects."""
-        return self._lease.remaining_seconds()
+        """How long this process may still make effects. Having lost the right stops it."""
+        seconds = self._lease.remaining_seconds()
+        if seconds <= 0:
+            lost = StorageLockedError(
+                "the right to execute the runs of this store is lost: its lock file was removed or "
+                "replaced. Nothing more is done here; the next start recovers the runs."
+            )
+            self.loop.call_soon(self.failed, lost)
+        return seconds
 
     def agent(self, name: str) -> Agent:
         """A declared agent. Raises `NotFoundError`."""
@@ -341,12 +362,20 @@ class Executor:
         """A future of the run's row when it is finished or parked."""
         future: asyncio.Future[RunRow] = self.loop.create_future()
         self._ending.setdefault(run, []).append(future)
+        future.add_done_callback(partial(self._forget_waiting, run))
         if run in self._sessions or run in self._claiming:
             return future
         row = self.journal.store.run(run)
         if row is not None and row.state in ("completed", "failed", "cancelled", "parked"):
             self._tell(run)
         return future
+
+    def _forget_waiting(self, run: str, future: asyncio.Future[RunRow]) -> None:
+        waiting = self._ending.get(run, [])
+        if future in waiting:  # Its caller gave up.
+            waiting.remove(future)
+            if not waiting:
+                del self._ending[run]
 
     def _tell(self, run: str) -> None:
         waiting = self._ending.get(run)

@@ -113,6 +113,8 @@ class TaskNode:
         """The key of this task's next operation called `name`."""
         count = self._counters.get(name, 0) + 1
         self._counters[name] = count
+        if "/" in name or "%" in name:  # Else a step called 1/f could pass for f of task 1.
+            name = name.replace("%", "%25").replace("/", "%2F")
         return f"{self.path}/{name}#{count}"
 
 
@@ -197,7 +199,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._nodes: dict[asyncio.Task[Any], TaskNode] = {}
         self._closed = False
         self._root = TaskNode("")
-        self._batch: tuple[Sequence[Any], int] | None = None
+        self._batch: _Batch | None = None
 
     def begin(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> asyncio.Task[Any]:
         """Create the run's first task. It runs at the next `pump`."""
@@ -321,21 +323,20 @@ class RunLoop(asyncio.AbstractEventLoop):
         **_options: Any,
     ) -> asyncio.Task[Any]:
         """A task with its place: numbered within the task that creates it."""
-        child = self._place(self.node(), coro)
+        parent = self.node()
+        given = _as_completed_batch()
+        number = None
+        if given is not None:
+            if self._batch is None or self._batch.given is not given:
+                self._batch = _Batch(given, parent.reserve(len(given)))
+            number = self._batch.number(coro)
+        child = parent.child() if number is None else parent.numbered(number)
         own = context if context is not None else copy_context()
         own.run(_NODE.set, child)
-        return self._spawn(coro, own, child, child.path if name is None else str(name))
-
-    def _place(self, parent: TaskNode, coro: Any) -> TaskNode:
-        batch = _as_completed_batch()
-        if batch is None:
-            return parent.child()
-        # `asyncio.as_completed` makes its tasks in the order of a set of coroutines, which is that
-        # of memory addresses. They are numbered in the order in which the code gave them instead.
-        if self._batch is None or self._batch[0] is not batch:
-            self._batch = (batch, parent.reserve(len(batch)))
-        position = next((i for i, item in enumerate(batch) if item is coro), None)
-        return parent.child() if position is None else parent.numbered(self._batch[1] + position)
+        task = self._spawn(coro, own, child, child.path if name is None else str(name))
+        if self._batch is not None and number is not None:
+            self._batch.created(number, self._ready)
+        return task
 
     def _spawn(
         self, coro: Coroutine[Any, Any, Any], context: Context, node: TaskNode, name: str
@@ -384,13 +385,41 @@ def _discard(task: asyncio.Task[Any]) -> None:
         task.get_coro().close()
 
 
+class _Batch:
+    """The tasks of one `asyncio.as_completed`.
+
+    It makes them in the order of a set of coroutines, which is that of memory addresses. They are
+    numbered, and begin, in the order in which the code gave them instead.
+    """
+
+    def __init__(self, given: Sequence[Any], first: int) -> None:
+        self.given = given
+        self._first = first
+        self._expected = len({id(item) for item in given if asyncio.iscoroutine(item)})
+        self._numbers: list[int] = []
+
+    def number(self, coro: Any) -> int | None:
+        """The number of a coroutine, or None for one that wraps another awaitable."""
+        position = next((i for i, item in enumerate(self.given) if item is coro), None)
+        return None if position is None else self._first + position
+
+    def created(self, number: int, ready: collections.deque[events.Handle]) -> None:
+        """A task of the batch was created; its first turn is the last of `ready`."""
+        self._numbers.append(number)
+        if len(self._numbers) == self._expected:
+            # Nothing else was made ready since the first of them.
+            turns = [ready.pop() for _ in self._numbers][::-1]
+            pairs = sorted(zip(self._numbers, turns, strict=True), key=lambda pair: pair[0])
+            ready.extend(turn for _, turn in pairs)
+
+
 def _as_completed_batch() -> Sequence[Any] | None:
     """What `asyncio.as_completed` was given, when it is what creates a task; else None.
 
     Raises `ForbiddenInRunError` when it was given something without an order.
     """
     frame = inspect.currentframe()
-    caller = frame.f_back.f_back.f_back if frame and frame.f_back and frame.f_back.f_back else None
+    caller = frame.f_back.f_back if frame and frame.f_back else None
     if caller is None or caller.f_code not in _ENSURING:
         return None
     while caller is not None and caller.f_code not in _AS_COMPLETED:

@@ -16,6 +16,7 @@ from interlock.errors import ReplayMismatchError
 from interlock.journal.event import Draft
 from interlock.journal.guard import Append, Guard, Refused
 from interlock.journal.rows import Mail
+from interlock.orchestrator.mailbox import Mailbox
 
 __all__ = ["UNSET", "DurableFuture", "Operation", "OperationHost", "Unset", "read_object"]
 
@@ -39,7 +40,7 @@ class OperationHost:
     live: bool
     draining: bool
     now_us: int
-    offered_again: dict[str, Mail]
+    mailbox: Mailbox
 
     def record(
         self,
@@ -66,8 +67,8 @@ class OperationHost:
         """The operation expects no more events."""
         raise NotImplementedError
 
-    def unread(self, operation: Operation) -> Mail | None:
-        """The first unread message that the operation wants; it is the operation's then."""
+    def child_ended(self, child: str) -> None:
+        """A child's result is known to the run."""
         raise NotImplementedError
 
     def may_act_seconds(self) -> float:
@@ -99,18 +100,31 @@ class DurableFuture(asyncio.Future[Any]):
 class Operation:
     """One durable operation of a run.
 
-    `name` is part of the key; `kinds` are the events it understands beside `operation_cancelled`.
+    `name` is part of the key; `kinds` are the events it understands beside `operation_cancelled`,
+    `ends` those of them after which nothing more comes of it.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset()
     wait_kind: ClassVar[str] = ""
-    __slots__ = ("cancel_asked", "future", "key", "name", "open", "session", "since_us", "timer")
+    ends: ClassVar[frozenset[str]] = frozenset()
+    __slots__ = (
+        "cancel_asked",
+        "future",
+        "key",
+        "name",
+        "open",
+        "sealed",
+        "session",
+        "since_us",
+        "timer",
+    )
 
     def __init__(self, session: OperationHost, name: str) -> None:
         self.session = session
         self.name = name
         self.key = ""
         self.open = True
+        self.sealed = False
         self.cancel_asked = False
         self.since_us = session.now_us
         self.timer: asyncio.TimerHandle | None = None
@@ -156,11 +170,28 @@ class Operation:
 
     def abandon(self) -> None:
         """The code no longer wants the result: stop the work where that is harmless."""
+        self.disarm()
 
     def due(self) -> None:
         """The armed moment has come."""
 
     # What is common to all.
+
+    def may_record(self, draft: Draft) -> bool:
+        """Whether an event may still follow. Once the end of the operation is on its way to disk,
+        only the code's cancelling of an undelivered outcome may.
+        """
+        if draft.kind == "operation_cancelled":
+            self.sealed = self.sealed or not self.needs_the_end()
+            return True
+        if self.sealed:
+            return False
+        self.sealed = self.ended_by(draft)
+        return True
+
+    def ended_by(self, draft: Draft) -> bool:
+        """Whether this event ends the operation."""
+        return draft.kind in self.ends
 
     def fold(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
         """Fold an event of this key, or raise `ReplayMismatchError`."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import email.utils
+import math
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from interlock.errors import DeclarationError
 
 __all__ = ["NO_RETRY", "Retry", "retry_after_seconds"]
+
+_LONGEST_SECONDS: Final = 365 * 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,7 @@ class Retry:
             )
         if self.base < timedelta(0) or self.cap < timedelta(0):
             raise DeclarationError("Retry: base and cap cannot be negative.")
-        if self.factor < 1:
+        if not self.factor >= 1:  # Not a number is refused too.
             raise DeclarationError(f"Retry(factor={self.factor}): a backoff needs at least 1.")
 
     def wants(self, error: Exception, attempt: int) -> bool:
@@ -50,11 +54,10 @@ class Retry:
 
     def pause(self, attempt: int, draw: float, error: Exception, now: datetime) -> timedelta:
         """The pause after attempt number `attempt`. `draw` is uniform in [0, 1)."""
-        # The exponent is bounded because a float overflows long after any cap is reached.
-        ceiling = min(
-            self.cap.total_seconds(),
-            self.base.total_seconds() * self.factor ** min(attempt - 1, 64),
-        )
+        # A float overflows long after any cap is reached.
+        ceiling = self.cap.total_seconds()
+        with suppress(OverflowError):
+            ceiling = min(ceiling, self.base.total_seconds() * self.factor ** (attempt - 1))
         asked = retry_after_seconds(error, now)
         return timedelta(seconds=max(ceiling * draw, asked or 0.0))
 
@@ -74,18 +77,23 @@ def retry_after_seconds(error: Exception, now: datetime) -> float | None:
     if asked is None:
         return None
     if isinstance(asked, timedelta):
-        return max(0.0, asked.total_seconds())
+        return _bounded(asked.total_seconds())
     try:
-        return max(0.0, float(asked))
-    except (TypeError, ValueError):
+        return _bounded(float(asked))
+    except (TypeError, ValueError, OverflowError):
         return _until_http_date(str(asked), now)
+
+
+def _bounded(seconds: float) -> float | None:
+    """What is asked within a year; nonsense is as if nothing was asked."""
+    return min(max(0.0, seconds), _LONGEST_SECONDS) if math.isfinite(seconds) else None
 
 
 def _until_http_date(text: str, now: datetime) -> float | None:
     try:
         moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return _bounded((moment - now).total_seconds())

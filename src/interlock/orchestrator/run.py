@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import inspect
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Generic, TypeVar, cast, overload
@@ -28,8 +27,13 @@ from interlock.orchestrator.loop import user_line
 from interlock.orchestrator.operation import Operation
 from interlock.orchestrator.retry import NO_RETRY, Retry
 from interlock.orchestrator.session import Session
-from interlock.orchestrator.start import ClosePolicy, StartOptions, queued_draft
-from interlock.orchestrator.steps import StepOperation, StepPlan, bound, callee
+from interlock.orchestrator.start import (
+    LAST_MOMENT_US,
+    ClosePolicy,
+    StartOptions,
+    queued_draft,
+)
+from interlock.orchestrator.steps import StepOperation, StepPlan, bound, callee, is_async
 from interlock.orchestrator.waits import (
     ChildOperation,
     Decision,
@@ -84,9 +88,11 @@ class Run:
         self._code_version = code_version
         model = session.agent.state
         if model is not None:
+            codec = codec_for(model)
+            label = f"the state of run {session.run_id}"
             carried = session.carried_state
-            self._state = model() if carried is None else model.model_validate_json(carried)
-            session.state_body = lambda: self._state.model_dump_json().encode()
+            self._state = model() if carried is None else codec.decode(carried, label)
+            session.state_body = lambda: codec.encode(self._state, label)
 
     @property
     def id(self) -> str:
@@ -161,6 +167,7 @@ class Run:
             bound(function, arguments),
             canonical(list(arguments), f"step {label!r}"),
             known.codec,
+            "",
             retry,
             timeout,
             total_timeout,
@@ -209,18 +216,19 @@ class Run:
         def call_sync() -> Any:
             return tool.function(**values)
 
-        is_async = inspect.iscoroutinefunction(inspect.unwrap(tool.function))
+        awaited = is_async(tool.function)
         retry = Retry(attempts=tool.attempts, base=tool.pause)
         arguments = canonical(values, f"tool {tool.name!r}")
         plan = StepPlan(
             "read",
-            call_async if is_async else call_sync,
+            call_async if awaited else call_sync,
             arguments,
             tool.result,
+            tool.version,
             retry,
             tool.timeout,
             None,
-            is_async,
+            awaited,
         )
         return StepOperation(self._session, tool.name, plan)
 
@@ -330,10 +338,11 @@ class Run:
         declared = session.services.agent(agent)
         value = declared.input.validate(input, f"the input of agent {agent!r}")
         body = declared.input.encode(value, f"the input of agent {agent!r}")
-        given = options or StartOptions(tenant=self.tenant, priority=session.row.priority)
+        given = self._child_options(options)
         operation = StartOperation(session, agent)
 
         def name_child(key: str) -> None:
+            operation.input = body
             operation.child = derived_id("run", session.run_id, session.generation, key)
             operation.queued = queued_draft(
                 agent,
@@ -350,6 +359,20 @@ class Run:
         self._issue(operation, name_child)
         child = cast("str", await operation.future)  # type: ignore[misc]
         return Child(child, agent, partial(self._child_result, child, agent, declared.output))
+
+    def _child_options(self, options: StartOptions | None) -> StartOptions:
+        if options is None:
+            return StartOptions(tenant=self.tenant, priority=self._session.row.priority)
+        if options.tenant not in (None, self.tenant):
+            raise InvalidInputError(
+                f"a child of a run of tenant {self.tenant!r} cannot belong to {options.tenant!r}."
+            )
+        if options.idempotency_key is not None:
+            raise InvalidInputError(
+                "a child needs no idempotency_key: its id derives from its parent and its place in "
+                "the code, so it is started once."
+            )
+        return replace(options, tenant=self.tenant)
 
     async def _child_result(self, child: str, agent: str, codec: Codec[Any]) -> Any:
         known = self._session.child_results
@@ -412,7 +435,8 @@ class Run:
         return None if duration is None else self._after_us(duration)
 
     def _after_us(self, duration: timedelta) -> int:
-        return self._session.now_us + max(0, duration // timedelta(microseconds=1))
+        due_us = self._session.now_us + max(0, duration // timedelta(microseconds=1))
+        return min(due_us, LAST_MOMENT_US)
 
 
 def agent_body(

@@ -31,8 +31,9 @@ from interlock.journal.rows import Mail, RunRow
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import Ending, end_of_run, waiting_for_children
 from interlock.orchestrator.loop import RunLoop
+from interlock.orchestrator.mailbox import Mailbox
 from interlock.orchestrator.operation import UNSET, DurableFuture, Operation, OperationHost
-from interlock.orchestrator.waits import TimerOperation
+from interlock.orchestrator.waits import ChildOperation, TimerOperation
 
 __all__ = ["Services", "Session", "TornDown"]
 
@@ -115,7 +116,8 @@ class Session(OperationHost):
         self.live = False
         self.closed = False
         self.draining = False
-        self.offered_again: dict[str, Mail] = {}
+        self.parking = False
+        self.mailbox = Mailbox(mail)
         self.children: dict[str, str] = {}
         self.child_results: dict[str, bytes] = {}
         self.outcome = ""
@@ -126,17 +128,15 @@ class Session(OperationHost):
         self.state_body: Callable[[], bytes | None] = lambda: None
         self.recorded_state = _recorded_state(entries)
         self.carried_state = _carried_state(entries)
-        self.mail_position = max((m.position for m in mail), default=0)
-        self._unread = list(mail)
         self._entries = entries
         self._operations: dict[str, Operation] = {}
         self._discarded: set[str] = set()
         self._busy = 0
         self._uncommitted = 0
-        self._cancelling = 0
         self._resting = False
+        self._finishing = False
         self._code_ended = False
-        self._broken: BaseException | None = None
+        self._broken: InterlockError | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self.now_us = _first_claim_us(entries) or services.clock.now_us()
         self._loop = RunLoop(self, services.loop, salt=zlib.crc32(row.id.encode()))
@@ -156,7 +156,6 @@ class Session(OperationHost):
             self._pump()
             for entry in self._entries:
                 self._replay(entry)
-            self._check_replayed()
         except InterlockError as error:
             self._park(error)
             return
@@ -201,10 +200,6 @@ class Session(OperationHost):
             )
         return operation
 
-    def _check_replayed(self) -> None:
-        if self._broken is not None and not isinstance(self._broken, Exception):
-            raise self._broken
-
     def _go_live(self) -> None:
         self.live = True
         if self.row.deadline_at_us is not None:
@@ -232,7 +227,7 @@ class Session(OperationHost):
 
     def enter(self, operation: Operation, key: str) -> None:
         """Make the operation known under its key."""
-        if self.closed:
+        if self.closed or self._code_ended:
             raise TornDown
         operation.key = key
         self._operations[key] = operation
@@ -292,8 +287,11 @@ class Session(OperationHost):
         appends: tuple[Append, ...] = (),
         also: tuple[Draft, ...] = (),
     ) -> None:
-        """Commit an event of an operation; it is folded when it is on disk."""
-        if self.closed:
+        """Commit an event of an operation; it is folded when it is on disk.
+
+        Nothing follows the event that ends an operation: whatever still comes of it is dropped.
+        """
+        if self.closed or self.parking or not operation.may_record(draft):
             return
         self._uncommitted += 1
         own = Append(self.run_id, (draft, *also), self.epoch)
@@ -308,6 +306,9 @@ class Session(OperationHost):
         except StorageError as error:
             # Not from here: the run's code may be on the stack.
             self.host.call_soon(self.services.failed, error)
+        except InterlockError as error:
+            self._uncommitted -= 1
+            self.host.call_soon(self._park, error)
 
     def _recorded(
         self,
@@ -344,7 +345,9 @@ class Session(OperationHost):
             _log.warning("run %s: claim lost (%s)", self.run_id, result.detail or result.reason)
             self._leave()
         else:
-            operation.refused(result)
+            operation.sealed = False
+            if not operation.cancel_asked or operation.needs_the_end():
+                operation.refused(result)
             self._check_rest()
         return False
 
@@ -361,7 +364,7 @@ class Session(OperationHost):
 
     def _due(self, due_us: int, operation: Operation) -> None:
         operation.timer = None
-        if self.closed or not operation.open or self.draining:
+        if self.closed or self.draining or self._finishing or not operation.open:
             return
         if self.clock.now_us() < due_us:  # Loop time and wall time drift apart.
             operation.timer = self.arm(due_us, operation)
@@ -381,37 +384,27 @@ class Session(OperationHost):
 
     def receive(self, mail: Mail) -> None:
         """A message for this run has come."""
-        if self.closed or mail.position <= self.mail_position:
-            return
-        self.mail_position = mail.position
-        self._unread.append(mail)
-        if self.live:
+        if not self.closed and self.mailbox.put(mail) and self.live:
             self._read_mail()
             self._check_rest()
 
-    def unread(self, operation: Operation) -> Mail | None:
-        """The first message that the operation wants; it leaves the unread."""
-        for mail in self.offered_again.values():
-            if operation.wants(mail):
-                return mail
-        for index, mail in enumerate(self._unread):
-            if operation.wants(mail):
-                return self._unread.pop(index)
-        return None
-
     def _read_mail(self) -> None:
-        if self.draining:
+        # While the session is ending, a message is for the next claim: `NoMailSince` saw to that,
+        # or the message itself has woken the run.
+        if self.draining or self._finishing:
             return
-        for mail in list(self._unread):
-            if mail.kind == "cancel":
-                self._unread.remove(mail)
-                self._record_cancel(mail)
-                continue
-            for operation in list(self._operations.values()):
-                if operation.wants(mail):
-                    self._unread.remove(mail)
-                    operation.take(mail)
-                    break
+        while cancel := self.mailbox.take(lambda mail: mail.kind == "cancel"):
+            self._record_cancel(cancel)
+        for operation in list(self._operations.values()):
+            mail = self.mailbox.take(operation.wants)
+            if mail is not None:
+                operation.take(mail)
+
+    def child_ended(self, child: str) -> None:
+        """A child's result is known: other waits for it need no message."""
+        for operation in list(self._operations.values()):
+            if isinstance(operation, ChildOperation) and operation.child == child:
+                operation.start_again()
 
     # Cancelling.
 
@@ -423,6 +416,8 @@ class Session(OperationHost):
                 "by": mail.header.get("by", ""),
                 "takes": mail.message_id,
             }
+        if self.cancel_reason:
+            header["repeated"] = True
         self._uncommitted += 1
         append = Append(self.run_id, (Draft("cancel_requested", "", header),), self.epoch)
         self._submit(Commit((append,)), partial(self._cancel_recorded, header))
@@ -437,6 +432,8 @@ class Session(OperationHost):
         self._check_rest()
 
     def _cancel_root(self, header: Any) -> None:
+        if header.get("repeated"):  # It must not interrupt the cleaning up.
+            return
         self.cancel_reason = header["reason"]
         if self._root is not None and not self._root.done():
             self._root.cancel()
@@ -463,7 +460,7 @@ class Session(OperationHost):
         if self._broken is not None:
             error, self._broken = self._broken, None
             if self.live:
-                self._park(NotRecordableError(str(error)))
+                self._park(error)
             else:
                 raise ReplayMismatchError(str(error))
 
@@ -489,7 +486,7 @@ class Session(OperationHost):
 
     def _rest(self) -> None:
         self._resting = False
-        if self.closed or self._busy or self._uncommitted:
+        if self.closed or self._busy or self._uncommitted or self._finishing:
             return
         root = self._root
         if root is not None and root.done() and not self._unsettled():
@@ -524,10 +521,10 @@ class Session(OperationHost):
         self.wake_at_us = wake_at_us
         header = {
             "wake_at_us": wake_at_us,
-            "mail_position": self.mail_position,
+            "mail_position": self.mailbox.position,
             "waits": [operation.wait_row() for operation in self._operations.values()],
         }
-        guard = NoMailSince(self.run_id, self.mail_position)
+        guard = NoMailSince(self.run_id, self.mailbox.position)
         self._finish_session((Draft("run_suspended", "", header),), guard)
 
     def _end(self, root: asyncio.Task[Any]) -> None:
@@ -537,21 +534,22 @@ class Session(OperationHost):
             self._park(error)
             return
         if ending is None:
-            guard = NoMailSince(self.run_id, self.mail_position)
+            guard = NoMailSince(self.run_id, self.mailbox.position)
             self._finish_session((waiting_for_children(self),), guard)
         else:
             self.ending = ending
             self._finish_session(ending.drafts, appends=ending.appends)
 
     def _park(self, error: InterlockError) -> None:
-        if self.closed:
+        if self.closed or self.parking:
             return
         _log.error("run %s is parked: %s", self.run_id, error.message)
+        # What is in flight elsewhere is not stopped before this is on disk, and not recorded: for
+        # the next claim it is as if the process had ended here.
+        self.parking = True
+        self.ending = None
         body = Failure((type(error).__name__,), error.message).encode()
-        header = {"reason": error.code}
-        for operation in self._operations.values():
-            operation.stop()
-        self._finish_session((Draft("run_parked", "", header, body),))
+        self._commit_last((Draft("run_parked", "", {"reason": error.code}, body),))
 
     def _finish_session(
         self,
@@ -559,9 +557,22 @@ class Session(OperationHost):
         guard: Guard | None = None,
         appends: tuple[Append, ...] = (),
     ) -> None:
-        state = self.state_body()
+        try:
+            state = self.state_body()
+        except InterlockError as error:
+            self._park(error)
+            return
         if state is not None and state != self.recorded_state:
             drafts = (*drafts, Draft("state_changed", "", {}, state))
+        self._commit_last(drafts, guard, appends)
+
+    def _commit_last(
+        self,
+        drafts: tuple[Draft, ...],
+        guard: Guard | None = None,
+        appends: tuple[Append, ...] = (),
+    ) -> None:
+        self._finishing = True
         self._uncommitted += 1
         own = Append(self.run_id, drafts, self.epoch)
         guards = () if guard is None else (guard,)
@@ -572,8 +583,10 @@ class Session(OperationHost):
         if self.closed:
             return
         if isinstance(result, Refused) and result.reason == "mail_waiting":
-            for mail in self.services.journal.store.mail(self.run_id, self.mail_position):
-                self.receive(mail)
+            self._finishing = False
+            for mail in self.services.journal.store.mail(self.run_id, self.mailbox.position):
+                self.mailbox.put(mail)
+            self._read_mail()
             self._check_rest()
         elif self._accepted(result, None):
             self._leave()

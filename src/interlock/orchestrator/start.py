@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from interlock.clock import Clock
 from interlock.errors import InvalidInputError
@@ -13,23 +14,34 @@ from interlock.journal.guard import Committed
 from interlock.journal.rows import RunRow
 from interlock.orchestrator.agent import Agent
 
-__all__ = ["ClosePolicy", "StartOptions", "first_claim", "queued_draft"]
+__all__ = [
+    "DEFAULT_TENANT",
+    "LAST_MOMENT_US",
+    "ClosePolicy",
+    "StartOptions",
+    "first_claim",
+    "queued_draft",
+]
 
 ClosePolicy = Literal["cancel", "wait", "abandon"]
-_MAX_PRIORITY = 1000
+DEFAULT_TENANT: Final = "default"
+# The end of the year 9999 (UTC), the last that Python's datetime can tell.
+LAST_MOMENT_US: Final = 253_402_300_799_000_000
+_MAX_PRIORITY: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartOptions:
     """How a run is queued.
 
+    `tenant`: whom the run belongs to; None is `default`, or for a child its parent's.
     `priority`: -1000 to 1000, higher first. `start_after`: not before this moment (with a time
     zone) or this long from now. `deadline`: the run is cancelled when it is not finished by then;
     a moment, or a duration from now. `idempotency_key`: a second start with the same key (per
     tenant and agent) answers the same run.
     """
 
-    tenant: str = "default"
+    tenant: str | None = None
     priority: int = 0
     start_after: datetime | timedelta | None = None
     deadline: datetime | timedelta | None = None
@@ -40,7 +52,7 @@ class StartOptions:
             raise InvalidInputError(
                 f"priority={self.priority}: allowed is {-_MAX_PRIORITY} to {_MAX_PRIORITY}."
             )
-        if not self.tenant or len(self.tenant) > 200:
+        if self.tenant is not None and not 1 <= len(self.tenant) <= 200:
             raise InvalidInputError("tenant: give 1 to 200 characters.")
         if self.idempotency_key is not None and not 1 <= len(self.idempotency_key) <= 255:
             raise InvalidInputError("idempotency_key: give 1 to 255 characters.")
@@ -53,7 +65,7 @@ class StartOptions:
 
     def start_scope(self, agent: str) -> str:
         """The scope in which an idempotency key is unique."""
-        return f"start:{self.tenant}:{agent}"
+        return json.dumps(["start", self.tenant or DEFAULT_TENANT, agent])
 
 
 def queued_draft(
@@ -71,10 +83,10 @@ def queued_draft(
     now_us = clock.now_us()
     header: dict[str, Any] = {
         "agent": agent,
-        "tenant": options.tenant,
+        "tenant": options.tenant or DEFAULT_TENANT,
         "priority": options.priority,
-        "start_after_us": _moment_us(options.start_after, now_us) or now_us,
-        "deadline_at_us": _moment_us(options.deadline, now_us),
+        "start_after_us": _moment_us("start_after", options.start_after, now_us) or now_us,
+        "deadline_at_us": _moment_us("deadline", options.deadline, now_us),
         "parent": parent,
         "parent_key": parent_key,
         "close_policy": close_policy,
@@ -129,9 +141,13 @@ def first_claim(
     return row, [Entry(events[0], queued.body), Entry(events[1], None)]
 
 
-def _moment_us(moment: datetime | timedelta | None, now_us: int) -> int | None:
+def _moment_us(name: str, moment: datetime | timedelta | None, now_us: int) -> int | None:
     if moment is None:
         return None
     if isinstance(moment, timedelta):
-        return now_us + moment // timedelta(microseconds=1)
-    return int(moment.timestamp() * 1_000_000)
+        at_us = now_us + moment // timedelta(microseconds=1)
+    else:
+        at_us = int(moment.timestamp() * 1_000_000)
+    if not 0 <= at_us <= LAST_MOMENT_US:
+        raise InvalidInputError(f"{name}={moment}: give a moment between 1970 and 9999.")
+    return at_us

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
 from interlock.base.codec import Codec, check_size, codec_for, return_type
 from interlock.base.failure import Failure, failure_of, read_failure
@@ -20,7 +20,7 @@ from interlock.journal.event import Draft
 from interlock.orchestrator.operation import UNSET, Operation, OperationHost
 from interlock.orchestrator.retry import Retry
 
-__all__ = ["Callee", "StepOperation", "StepPlan", "bound", "callee"]
+__all__ = ["Callee", "StepOperation", "StepPlan", "bound", "callee", "is_async"]
 
 _RESULT_MARK: Final = b',"result":'
 _ARGUMENTS_MARK: Final = b'{"args":'
@@ -42,7 +42,17 @@ def callee(function: Callable[..., Any]) -> Callee:
     return Callee(
         "step" if name == "<lambda>" else str(name or type(function).__name__),
         codec_for(return_type(function)),
-        inspect.iscoroutinefunction(inspect.unwrap(function)),
+        is_async(function),
+    )
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling this gives a coroutine: an async function, a partial or an object of one."""
+    inner = inspect.unwrap(function)
+    while isinstance(inner, functools.partial):
+        inner = cast("Callable[..., Any]", inner.func)
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(
+        getattr(inner, "__call__", None)  # noqa: B004 - its kind is asked, not its existence
     )
 
 
@@ -53,6 +63,7 @@ class StepPlan(NamedTuple):
     function: Callable[[], Any]
     arguments: bytes
     codec: Codec[Any]
+    version: str
     retry: Retry
     timeout: timedelta | None
     total_timeout: timedelta | None
@@ -67,13 +78,15 @@ class StepOperation(Operation):
         for noun in ("step", "read")
         for what in ("completed", "attempt_failed", "failed")
     )
+    ends = frozenset({"step_completed", "step_failed", "read_completed", "read_failed"})
     wait_kind = "retry"
-    __slots__ = ("attempts", "began", "plan", "retry_at_us", "task")
+    __slots__ = ("attempts", "began", "last_failure", "plan", "retry_at_us", "task")
 
     def __init__(self, session: OperationHost, name: str, plan: StepPlan) -> None:
         super().__init__(session, name)
         self.plan = plan
         self.attempts = 0
+        self.last_failure = Failure((), "")
         self.retry_at_us = 0
         self.began = False
         self.task: asyncio.Task[None] | None = None
@@ -83,6 +96,9 @@ class StepOperation(Operation):
         noun, _, what = kind.partition("_")
         if noun != self.plan.noun:
             raise self._mismatch(f"a {noun}", f"a {self.plan.noun}")
+        version = header.get("tool_version", "")
+        if version != self.plan.version:
+            raise self._mismatch(f"tool version {version}", f"version {self.plan.version}")
         match what:
             case "completed":
                 self.resolve(self._result(body) if value is UNSET else value)
@@ -91,6 +107,7 @@ class StepOperation(Operation):
                 self.reject(self._error(read_failure(self._tail(body)), header["attempts"]))
             case _:
                 self.attempts = header["attempt"]
+                self.last_failure = read_failure(body)
                 self.retry_at_us = header["retry_at_us"]
                 if self.session.live and not self.cancel_asked and not self.session.draining:
                     self.start()
@@ -98,7 +115,9 @@ class StepOperation(Operation):
     def start(self) -> None:
         """Make the next attempt, or wait for its time."""
         session = self.session
-        if self.retry_at_us and self.retry_at_us > session.clock.now_us():
+        if self.attempts and self._out_of_time():
+            self._fail_for_good(self.last_failure, self.attempts)
+        elif self.retry_at_us and self.retry_at_us > session.clock.now_us():
             self.arm(self.retry_at_us)
         else:
             session.working(+1)
@@ -147,9 +166,7 @@ class StepOperation(Operation):
             self._failed(error)
         else:
             encoded, value = body
-            self.session.record(
-                self, Draft(f"{self.plan.noun}_completed", self.key, {}, encoded), value=value
-            )
+            self.session.record(self, self._draft("completed", {}, encoded), value=value)
         finally:
             self.task = None
             self.session.working(-1)
@@ -158,12 +175,13 @@ class StepOperation(Operation):
         seconds = self._seconds_left()
         if not self.plan.is_async:
             return await self._call_in_thread(seconds)
-        if seconds is None:
-            return await self.plan.function()
+        return await self._within(seconds, self.plan.function())
+
+    async def _within(self, seconds: float | None, awaitable: Awaitable[Any]) -> Any:
         scope = asyncio.timeout(seconds)
         try:
             async with scope:
-                return await self.plan.function()
+                return await awaitable
         except TimeoutError:
             if not scope.expired():
                 raise
@@ -173,20 +191,22 @@ class StepOperation(Operation):
         answer = self.session.threads.run(self.session.host, self.plan.function)
         answer.add_done_callback(_drop)
         done, _ = await asyncio.wait({answer}, timeout=seconds)
-        if done:
-            result = answer.result()
-            return await result if inspect.isawaitable(result) else result
-        raise TimeoutError(
-            f"{self._label()} took longer than {seconds:g} s; it is a synchronous function and is "
-            "still running in its thread"
-        )
+        if not done:
+            raise TimeoutError(
+                f"{self._label()} took longer than {seconds:g} s; it is a synchronous function and "
+                "is still running in its thread"
+            )
+        result = answer.result()
+        if not inspect.isawaitable(result):
+            return result
+        return await self._within(self._seconds_left(), result)
 
     def _seconds_left(self) -> float | None:
         limits: list[float] = []
         if self.plan.timeout is not None:
             limits.append(self.plan.timeout.total_seconds())
-        if self.plan.total_timeout is not None:
-            end_us = self.since_us + self.plan.total_timeout / timedelta(microseconds=1)
+        end_us = self._end_us()
+        if end_us is not None:
             limits.append(max(0.0, (end_us - self.session.clock.now_us()) / 1e6))
         return min(limits) if limits else None
 
@@ -199,16 +219,31 @@ class StepOperation(Operation):
 
     def _failed(self, error: BaseException) -> None:
         attempt = self.attempts + 1
-        failure = failure_of(error)
         retry_at_us = self._retry_at_us(error, attempt)
-        noun = self.plan.noun
         if retry_at_us is None:
-            body = _ARGUMENTS_MARK + self.plan.arguments + _RESULT_MARK + failure.encode() + b"}"
-            draft = Draft(f"{noun}_failed", self.key, {"attempts": attempt}, body)
-        else:
-            header = {"attempt": attempt, "retry_at_us": retry_at_us, "error": failure.name()}
-            draft = Draft(f"{noun}_attempt_failed", self.key, header, failure.encode())
-        self.session.record(self, draft)
+            self._fail_for_good(failure_of(error), attempt)
+            return
+        failure = failure_of(error)
+        header = {"attempt": attempt, "retry_at_us": retry_at_us, "error": failure.name()}
+        self.session.record(self, self._draft("attempt_failed", header, failure.encode()))
+
+    def _fail_for_good(self, failure: Failure, attempts: int) -> None:
+        encoded = failure.encode()
+        body = _ARGUMENTS_MARK + self.plan.arguments + _RESULT_MARK + encoded + b"}"
+        self.session.record(self, self._draft("failed", {"attempts": attempts}, body))
+
+    def _end_us(self) -> int | None:
+        total = self.plan.total_timeout
+        return None if total is None else self.since_us + total // timedelta(microseconds=1)
+
+    def _out_of_time(self) -> bool:
+        end_us = self._end_us()
+        return end_us is not None and self.session.clock.now_us() >= end_us
+
+    def _draft(self, what: str, header: dict[str, Any], body: bytes) -> Draft:
+        if self.plan.version:
+            header["tool_version"] = self.plan.version
+        return Draft(f"{self.plan.noun}_{what}", self.key, header, body)
 
     def _retry_at_us(self, error: BaseException, attempt: int) -> int | None:
         mistake = isinstance(error, InterlockError)  # A value that cannot be recorded, never cured.
@@ -220,11 +255,8 @@ class StepOperation(Operation):
         now = datetime.fromtimestamp(now_us / 1e6, UTC)
         draw = int.from_bytes(self.session.clock.random_bytes(6), "big") / 2**48
         pause_us = self.plan.retry.pause(attempt, draw, error, now) // timedelta(microseconds=1)
-        if self.plan.total_timeout is not None:
-            end_us = self.since_us + self.plan.total_timeout // timedelta(microseconds=1)
-            if now_us + pause_us >= end_us:
-                return None
-        return now_us + pause_us
+        end_us = self._end_us()
+        return None if end_us is not None and now_us + pause_us >= end_us else now_us + pause_us
 
     # Reading what was recorded.
 

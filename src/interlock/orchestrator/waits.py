@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from interlock.base.codec import Codec
 from interlock.base.failure import Failure
-from interlock.errors import ChildFailedError, InvalidInputError
+from interlock.errors import ChildFailedError, InvalidInputError, ReplayMismatchError
 from interlock.journal.event import Draft
 from interlock.journal.guard import Append, Guard, Refused, TakesMail, TaskOpen
 from interlock.journal.rows import Mail
@@ -33,6 +33,7 @@ class TimerOperation(Operation):
     """A moment to wait for. `fire` is for timers of asyncio's own, which have no future."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"timer_fired"})
+    ends = kinds
     wait_kind = "timer"
     __slots__ = ("due_us", "fire")
 
@@ -82,7 +83,7 @@ class _MailOperation(Operation):
 
     def start(self) -> None:
         """Take what is there already, or wait."""
-        mail = self.session.unread(self)
+        mail = self.session.mailbox.take(self.wants)
         if mail is not None:
             self.take(mail)
         else:
@@ -106,13 +107,9 @@ class _MailOperation(Operation):
         self.taken = None
         self.start()
 
-    def abandon(self) -> None:
-        """The wait is off; a message not yet recorded as taken is for the next one."""
-        self.disarm()
-
     def idle(self) -> bool:
         """Whether a message could be taken now."""
-        return self.open and not self.cancel_asked and self.taken is None
+        return self.open and not (self.sealed or self.cancel_asked) and self.taken is None
 
     def wake_at_us(self) -> int | None:
         """The deadline, if any."""
@@ -123,6 +120,7 @@ class SignalOperation(_MailOperation):
     """`run.wait(signal)`."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"signal_received", "wait_timed_out"})
+    ends = kinds
     wait_kind = "signal"
     __slots__ = ("codec", "late", "signal")
 
@@ -139,7 +137,7 @@ class SignalOperation(_MailOperation):
         if kind == "wait_timed_out":
             self.reject(TimeoutError(f"no signal {self.signal!r} came in time"))
             return
-        self.session.offered_again.pop(header["message"], None)
+        self.session.mailbox.applied(header["message"])
         if self.cancel_asked:
             self._offer_again(header["message"], body)
         try:
@@ -157,7 +155,7 @@ class SignalOperation(_MailOperation):
     def taking(self, mail: Mail) -> Draft:
         """The signal with its payload."""
         header = {"signal": self.signal, "message": mail.message_id}
-        if mail.message_id not in self.session.offered_again:
+        if mail.position:  # Else it is offered again, and is in the run already.
             header["takes"] = mail.message_id
         return Draft("signal_received", self.key, header, mail.body)
 
@@ -165,7 +163,7 @@ class SignalOperation(_MailOperation):
         # The code had cancelled this wait when the signal was already being recorded for it. A
         # signal is never lost: the next wait for its name gets it, live and on replay alike.
         mail = Mail(0, message_id, self.session.run_id, "signal", self.signal, {}, body, 0)
-        self.session.offered_again[message_id] = mail
+        self.session.mailbox.offer_again(mail)
 
     def due(self) -> None:
         """Nobody signalled in time."""
@@ -196,6 +194,7 @@ class TaskOperation(_MailOperation):
     """An inbox task: opened, then decided by a person or expired."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"task_opened", "task_decided", "task_expired"})
+    ends = frozenset({"task_decided", "task_expired"})
     wait_kind = "decision"
     __slots__ = ("late", "opened", "question", "role", "task", "task_kind")
 
@@ -221,6 +220,12 @@ class TaskOperation(_MailOperation):
         """Opened, decided or expired."""
         match kind:
             case "task_opened":
+                if body != self.question:
+                    raise ReplayMismatchError(
+                        f"escalation {self.key!r}: the journal has the question {_shown(body)}, "
+                        f"and the code now asks {_shown(self.question)}.",
+                        key=self.key,
+                    )
                 self.opened = True
                 self.task = header["task"]
                 if self.session.live and not self.cancel_asked:
@@ -290,16 +295,24 @@ class StartOperation(Operation):
     """`run.start(agent)`: the child's creation is one transaction with the parent's event."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"child_started"})
-    __slots__ = ("agent", "child", "queued")
+    ends = kinds
+    __slots__ = ("agent", "child", "input", "queued")
 
     def __init__(self, session: OperationHost, agent: str) -> None:
         super().__init__(session, f"start:{agent}")
         self.agent = agent
         self.child = ""
+        self.input = b""
         self.queued: Draft | None = None
 
     def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
         """The child exists."""
+        if body != self.input:
+            raise ReplayMismatchError(
+                f"child {self.key!r}: the journal has it with input {_shown(body)}, and the code "
+                f"now has {_shown(self.input)}.",
+                key=self.key,
+            )
         self.resolve(header["child"])
 
     def start(self) -> None:
@@ -308,13 +321,15 @@ class StartOperation(Operation):
             raise ValueError(f"{self.key}: a child needs its first event")
         header = {"child": self.child, "agent": self.agent}
         append = Append(self.child, (self.queued,), after_seq=0)
-        self.session.record(self, Draft("child_started", self.key, header), appends=(append,))
+        draft = Draft("child_started", self.key, header, self.input)
+        self.session.record(self, draft, appends=(append,))
 
 
 class ChildOperation(_MailOperation):
     """Waiting for a child's result."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"child_completed"})
+    ends = kinds
     wait_kind = "child"
     __slots__ = ("agent", "child", "codec", "known")
 
@@ -336,6 +351,8 @@ class ChildOperation(_MailOperation):
         """The child's end."""
         # Kept for a second wait for the same child, whose message is gone by then.
         self.known[self.child] = body or b"{}"
+        if self.session.live:
+            self.session.child_ended(self.child)
         data = json.loads(body or b"{}")
         if data.get("state") != "completed":
             failure = Failure(tuple(data.get("types", ())), str(data.get("message", "")))
@@ -370,10 +387,10 @@ class ChildOperation(_MailOperation):
         header = {"child": self.child, "takes": mail.message_id}
         return Draft("child_completed", self.key, header, mail.body)
 
-    def refused(self, refusal: Refused) -> None:
-        """Another wait took it in the same moment and has the result."""
-        self.taken = None
-        self.start()
+    def start_again(self) -> None:
+        """Another wait has the result now."""
+        if self.idle():
+            self.start()
 
     def waits_for(self) -> str:
         """In words."""
@@ -382,3 +399,8 @@ class ChildOperation(_MailOperation):
     def unblocked_by(self) -> str:
         """The child."""
         return f"child run {self.child}"
+
+
+def _shown(body: bytes | None) -> str:
+    text = (body or b"").decode("utf-8", "replace")
+    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -1,1 +1,1 @@
-"""A block of Interlock."""
+"""Simulation of the engine on virtual time, and the faults that it has to survive."""

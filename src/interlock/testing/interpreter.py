@@ -170,7 +170,7 @@ class Interpreter:
         decision = await self._run.escalate(
             f"What about {node['name']}?", to="somebody", choices=["yes", "no"], deadline=deadline
         )
-        self._note(f"decision {node['name']} {decision.choice} {decision.by}")
+        self._note(f"decision {node['name']} {decision.choice}")
         return "expired" if decision.expired else "decided"
 
     async def do_stamp(self, node: Node) -> Any:

@@ -33,6 +33,7 @@ __all__ = ["Evidence", "examine", "examine_rest"]
 
 _ENDS: Final = frozenset({"run_completed", "run_failed", "run_cancelled"})
 _FINISHED: Final = frozenset({"completed", "failed", "cancelled"})
+_LONG_AGO_US: Final = 100_000
 # Events after which an operation has its outcome: there is one for each operation.
 _OUTCOMES: Final = frozenset(
     "step_completed step_failed read_completed read_failed effect_completed effect_failed "
@@ -278,18 +279,13 @@ def _mail(evidence: Evidence) -> Iterator[str]:
 def _swallowed(evidence: Evidence, run: str, message: str) -> Iterator[str]:
     """A signal was taken and the code never got it: right only when nobody waited any more."""
     entries = evidence.entries[run]
-    places = [
-        (index, entry.event.key)
-        for index, entry in enumerate(entries)
-        if entry.event.header.get("message") == message
-    ]
-    last, key = places[-1]
-    cancelled = any(
-        e.event.kind == "operation_cancelled" and e.event.key == key for e in entries[last:]
-    )
-    ended = any(e.event.kind in (*_ENDS, "run_continued") for e in entries[last + 1 : last + 3])
-    if not cancelled and not ended:
-        yield f"10: signal {message} was taken by {key} and not applied"
+    takings = [e.event for e in entries if e.event.header.get("message") == message]
+    last = takings[-1]
+    for entry in entries:
+        event = entry.event
+        late = event.kind == "wait_timed_out" and event.at_us > last.at_us + _LONG_AGO_US
+        if late and f"/wait:{last.header['signal']}#" in event.key:
+            yield f"10: signal {message} was taken by {last.key}, and {event.key} never got it"
 
 
 def _decisions(evidence: Evidence) -> Iterator[str]:

@@ -70,6 +70,7 @@ class People:
         self._observer = observer
         self._dice = Dice(f"people:{program.seed}")
         self._asked: set[str] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._signals = list(program.signals)
         self._last_position = 0
         self._last_progress_us = clock.now_us()
@@ -90,7 +91,10 @@ class People:
         for errand in self._errands:
             if errand.at_us <= now_us and not errand.done and not errand.busy:
                 errand.busy = True
-                asyncio.get_running_loop().create_task(self._do(errand, self._dice.choice(doors)))
+                door = self._dice.choice(doors)
+                task = asyncio.get_running_loop().create_task(self._do(errand, door))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
 
     def restarted(self) -> None:
         """The process has died: what was under way is to be sent again."""
@@ -188,7 +192,7 @@ class People:
 
     def _decider(self, row: InboxRow, by: str) -> Callable[[Client], Awaitable[None]]:
         directly = self._dice.random() < 0.3
-        choice = self._dice.choice(("yes", "no"))
+        choice = Dice(f"choice:{self._program.seed}:{row.key}").choice(("yes", "no"))
 
         async def decide(door: Client) -> None:
             try:

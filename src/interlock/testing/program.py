@@ -31,7 +31,7 @@ class Program:
 
     `root` is what the run's first generation does; `label` names its run. `signals` are what people
     will send: `(label, signal, token, at_ms, duplicate)`, each meant for one wait. `cancel_at_ms`
-    cancels the run from outside. `options` are those of its start, and of the executor.
+    cancels the run from outside. `disk_us` is how long a commit takes at most.
     """
 
     seed: str
@@ -43,6 +43,7 @@ class Program:
     start_after_ms: int | None = None
     residency_ms: int = 100
     concurrency: int = 50
+    disk_us: int = 0
 
 
 def generate(seed: str, size: int = 7) -> Program:
@@ -59,6 +60,7 @@ def describe(program: Program) -> str:
         "start_after_ms": program.start_after_ms,
         "residency_ms": program.residency_ms,
         "concurrency": program.concurrency,
+        "disk_us": program.disk_us,
     }
     head = ", ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
     signals = [f"signal {s[1]}={s[2]} to {s[0]} at {s[3]} ms" for s in program.signals]
@@ -123,6 +125,7 @@ class _Generator:
             start_after_ms=self._moment() if dice.random() < 0.1 else None,
             residency_ms=dice.choice((0, 30, 200, 1000)),
             concurrency=dice.choice((1, 2, 50)),
+            disk_us=dice.choice((0, 0, 3_000, 20_000)),
         )
 
     def _whole_run(self, *, may_renew: bool = False) -> Node:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -42,6 +42,7 @@ __all__ = ["Ending", "Finding", "Interruption", "Simulation", "Workshop"]
 _LIVES_AT_MOST: Final = 500
 _POLL: Final = timedelta(milliseconds=100)
 _VERSION: Final = "1"
+_BORING: Final = frozenset(("code_version", "priority", "seed", "tenant", "waits", "worker"))
 _Life = Literal["finished", "dead", "stuck", "failed"]
 
 
@@ -66,6 +67,8 @@ class Finding:
     groups: int = 0
     runs: int = 0
     events: int = 0
+    calls: int = 0
+    journal: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +203,7 @@ class Simulation:
     def new_process_parts(self, store: SimulatedStore) -> tuple[Executor, Client, Client]:
         """An executor, its own client, and the client of another process."""
         variant, app = self._workshop.variant, self._workshop.app
-        journal = variant.journal(store)
+        journal = variant.journal(store, self._disk_delay_us)
         residency = timedelta(milliseconds=self._program.residency_ms)
         options = ExecutorOptions(
             concurrency=self._program.concurrency, residency=residency, poll=_POLL
@@ -218,6 +221,10 @@ class Simulation:
         inside = Client(journal, self._clock, app.agents, _VERSION, executor)
         elsewhere = Journal(self.observer, mode="inline")
         return executor, inside, Client(elsewhere, self._clock, app.agents, _VERSION)
+
+    def _disk_delay_us(self) -> int:
+        slowest = self._program.disk_us
+        return self._dice.randint(1, slowest) if slowest else 0
 
     def _thread_delay_us(self) -> int:
         longest = 400_000 if self._dice.random() < 0.1 else 60_000
@@ -281,7 +288,22 @@ class Simulation:
         finding.violations += self.external.violations + self.people.problems
         finding.violations += examine(evidence)
         finding.runs, finding.events = evidence.runs, evidence.events
+        finding.calls = len(self.external.sendings)
+        finding.journal = list(self._journal())
         finding.ending = self._ending(evidence)
+
+    def _journal(self) -> Iterator[str]:
+        """The journal as text, a line per event, when something is wrong with it."""
+        if not self.finding.violations:
+            return
+        first_us = 0
+        for event in self.observer.scan(limit=100_000):
+            first_us = first_us or event.at_us
+            facts = {k: v for k, v in event.header.items() if k not in _BORING}
+            yield (
+                f"{event.position:4} {(event.at_us - first_us) / 1000:9.1f} ms {event.stream[-8:]} "
+                f"{event.seq:3} {event.epoch:2} {event.kind} {event.key} {facts or ''}"
+            )
 
     def _ending(self, evidence: Evidence) -> Ending:
         row = self.observer.run(self.external.runs.get("root", ""))

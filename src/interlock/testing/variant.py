@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from interlock.journal.journal import Journal
 from interlock.orchestrator.session import Session
 from interlock.testing.crashing import SimulatedStore
 from interlock.testing.interpreter import ToolMaker
+from interlock.testing.latency import SimulatedJournal
 from interlock.tools.tool import Tool
 
 __all__ = ["ENGINE", "Variant"]
@@ -18,19 +17,20 @@ def _unchanged(tool: Tool[..., object]) -> Tool[..., object]:
     return tool
 
 
-def _inline(store: SimulatedStore) -> Journal:
-    return Journal(store, mode="inline")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """The parts of an engine. `name` is empty for the real one; `broken` says what is wrong."""
+    """The parts of an engine.
+
+    `name` is empty for the real one; `broken` says what is wrong, and `breaks` are the numbers of
+    the invariants by which it may be caught.
+    """
 
     name: str = ""
     broken: str = ""
+    breaks: tuple[str, ...] = ()
     store: type[SimulatedStore] = SimulatedStore
     session: type[Session] = Session
-    journal: Callable[[SimulatedStore], Journal] = _inline
+    journal: type[SimulatedJournal] = SimulatedJournal
     tool: ToolMaker = _unchanged
 
 

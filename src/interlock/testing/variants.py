@@ -26,11 +26,12 @@ from interlock.journal.guard import (
     TaskOpen,
     UniqueKey,
 )
-from interlock.journal.journal import Journal
+from interlock.journal.journal import Done
 from interlock.orchestrator.calls import EffectOperation
 from interlock.orchestrator.operation import UNSET, Operation
 from interlock.orchestrator.session import Session
 from interlock.testing.crashing import SimulatedStore
+from interlock.testing.latency import SimulatedJournal
 from interlock.testing.variant import Variant
 from interlock.tools.effects import EffectKey
 from interlock.tools.tool import Tool
@@ -94,22 +95,25 @@ def _padded(result: Result, item: Commit) -> Result:
     return result._replace(places=[*result.places, *[(0, 0)] * missing])
 
 
-class _HastyJournal(Journal):
+class _HastyJournal(SimulatedJournal):
     """Answers before the group is on disk, and writes it a little later."""
 
-    def submit(self, item: Commit, done: Callable[[Result | StorageError], None]) -> None:
-        loop = asyncio.get_running_loop()
+    def submit(self, item: Commit, done: Done) -> None:
         heads = [self.store.head(append.stream) for append in item.appends]
-        now_us = max(0, round(loop.time() * 1e6))
         if item.guards or any(a.raise_epoch or a.after_seq is not None for a in item.appends):
             super().submit(item, done)
             return
         places = [(0, head.seq + 1 if head else 1) for head in heads]
-        loop.call_soon(done, Committed(places, now_us))
-        loop.call_later(0.002, self._late, item)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(done, Committed(places, self._now_us()))
+        loop.call_later(0.002, super().submit, item, _nobody)
 
-    def _late(self, item: Commit) -> None:
-        super().submit(item, lambda _: None)
+    def _now_us(self) -> int:
+        return 1_767_225_600_000_000
+
+
+def _nobody(_: Result | StorageError) -> None:
+    """Nobody waits for this answer any more."""
 
 
 # Sessions that break their word.
@@ -257,101 +261,121 @@ VARIANTS: Final[Mapping[str, Variant]] = {
         Variant(
             name="epoch-unchecked",
             broken="the store takes events of a process that has lost the run",
+            breaks=("5",),
             store=_EpochBlindStore,
         ),
         Variant(
             name="key-unstable",
             broken="every call of an effect carries another key",
+            breaks=("2",),
             tool=_unstable,
         ),
         Variant(
             name="intent-after-call",
             broken="an effect is called before its intent is on disk",
+            breaks=("2",),
             session=_IntentLate,
         ),
         Variant(
             name="outcome-before-call",
             broken="an effect is recorded as made before it is called",
+            breaks=("2",),
             session=_OutcomeEarly,
         ),
         Variant(
             name="replay-out-of-order",
             broken="a replay delivers outcomes in another order",
+            breaks=("6",),
             session=_Shuffled,
         ),
         Variant(
             name="mail-not-taken",
             broken="a message is applied without being marked as taken",
+            breaks=("10", "2"),
             session=_MailNotTaken,
         ),
         Variant(
             name="suspend-unguarded",
             broken="a run suspends without looking at its mail",
+            breaks=("4",),
             store=_without(NoMailSince),
         ),
         Variant(
             name="lookup-too-early",
             broken="a negative lookup is believed while the call is under way",
+            breaks=("2",),
             tool=_unsettled,
         ),
         Variant(
             name="resend-after-crash",
             broken="an effect that was intended is sent again after a crash",
+            breaks=("2", "3"),
             session=_Resender,
         ),
         Variant(
             name="never-retried",
             broken="an unknown effect is retried although a person has to decide",
+            breaks=("3",),
             tool=_never_as_repeatable,
         ),
         Variant(
             name="timer-without-wake-up",
             broken="a run suspends without its wake-up",
+            breaks=("4",),
             session=_Sleeper,
         ),
         Variant(
             name="timer-not-recorded",
             broken="a timer fires without an event",
+            breaks=("6",),
             session=_TimerNotRecorded,
         ),
         Variant(
             name="result-not-recorded",
             broken="a step's result reaches the code and not the journal",
+            breaks=("6",),
             session=_ResultNotRecorded,
         ),
         Variant(
             name="cancellation-not-recorded",
             broken="a cancellation reaches the code and not the journal",
+            breaks=("6",),
             session=_CancellationNotRecorded,
         ),
         Variant(
             name="start-unguarded",
             broken="an idempotency key starts as many runs as it is used",
+            breaks=("1",),
             store=_without(UniqueKey),
         ),
         Variant(
             name="decision-unguarded",
             broken="an inbox task can be decided twice",
+            breaks=("10",),
             store=_without(TaskOpen),
         ),
         Variant(
             name="message-unguarded",
             broken="a message id can be sent twice",
+            breaks=("10",),
             store=_without(NewMessage),
         ),
         Variant(
             name="torn-commit",
             broken="a run's end and what it tells others are two transactions",
+            breaks=("4",),
             store=_TornStore,
         ),
         Variant(
             name="answer-before-disk",
             broken="a commit is acknowledged before it is durable",
-            journal=lambda store: _HastyJournal(store, mode="inline"),
+            breaks=("1", "2", "6", "10"),
+            journal=_HastyJournal,
         ),
         Variant(
             name="end-before-outcome",
             broken="a run finishes while an effect's outcome is open",
+            breaks=("3",),
             session=_Impatient,
         ),
     )

@@ -29,6 +29,7 @@ __all__ = [
 
 T = TypeVar("T")
 _EPOCH_US: Final = 1_767_225_600_000_000  # 2026-01-01: any moment that people read as a date.
+_TURNS_AT_MOST: Final = 20_000
 
 
 class SimulatedDeath(BaseException):  # noqa: N818 - no error: it ends a simulated process
@@ -36,7 +37,7 @@ class SimulatedDeath(BaseException):  # noqa: N818 - no error: it ends a simulat
 
 
 class NothingLeftError(Exception):
-    """The loop waits and no moment is left that could end the wait."""
+    """The loop waits and no moment is left that could end the wait, or it never waits."""
 
 
 class VirtualClock:
@@ -101,8 +102,12 @@ class _Jump:
     def __init__(self, clock: VirtualClock, surroundings: Surroundings) -> None:
         self._clock = clock
         self._surroundings = surroundings
+        self._turns = 0
 
     def select(self, timeout: float | None) -> list[Any]:
+        self._turns = self._turns + 1 if timeout == 0 else 0
+        if self._turns > _TURNS_AT_MOST:
+            raise NothingLeftError("the process is busy without end and no time passes")
         if timeout is None:
             next_us = self._surroundings.next_us()
             if next_us is None:
@@ -134,7 +139,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         error = context.get("exception")
         if isinstance(error, SimulatedDeath):
             raise error
-        self.problems.append(f"{context.get('message')}: {error!r}")
+        if not self.is_closed():
+            self.problems.append(f"{context.get('message')}: {error!r}")
 
     def bury(self) -> None:
         """Forget every task that is left, as the end of a process does."""

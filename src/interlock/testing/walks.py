@@ -16,7 +16,7 @@ from interlock.testing.crashing import MOMENTS, CrashPlan, EveryBoundary, NoCras
 from interlock.testing.program import Program
 from interlock.testing.simulation import Ending, Finding, Interruption, Simulation, Workshop
 
-__all__ = ["UNDISTURBED", "WALKS", "Walked", "walk", "walk_through"]
+__all__ = ["UNDISTURBED", "WALKS", "Walked", "walk", "walk_again", "walk_through"]
 
 UNDISTURBED: Final = "undisturbed"
 WALKS: Final[tuple[str, ...]] = (UNDISTURBED, *MOMENTS, "once", "instant", "drain")
@@ -41,11 +41,20 @@ def walk_through(
             return
         if name == UNDISTURBED:
             continue
-        finding = walk(program, workshop, name, undisturbed)
-        _compare(program, undisturbed.ending, finding)
+        finding = walk_again(program, workshop, name, undisturbed)
         yield Walked(name=name, finding=finding)
         if finding.violations:
             return
+
+
+def walk_again(
+    program: Program, workshop: Workshop, name: str, undisturbed: Finding | None = None
+) -> Finding:
+    """One walk, compared with the undisturbed one (which is made first when it is not given)."""
+    before = undisturbed if undisturbed is not None else walk(program, workshop, UNDISTURBED)
+    finding = before if name == UNDISTURBED else walk(program, workshop, name, before)
+    _compare(program, before.ending, finding)
+    return finding
 
 
 def walk(

@@ -82,8 +82,16 @@ class EffectLog:
     state: Literal["new", "intended", "unknown", "not_made", "settled"] = "new"
     unknown_since_us: int = 0
     not_before_us: int = 0
-    asked: bool = False
+    # An earlier call may have been made: that a later one was not made says nothing of it.
+    maybe_made: bool = False
+    task: str = ""
+    asks: int = 0
     verdict: str = ""
+
+    @property
+    def asked(self) -> bool:
+        """Whether a person has been asked, and has not answered yet."""
+        return bool(self.task)
 
     def apply(self, kind: str, header: dict[str, Any], at_us: int) -> None:
         """Fold one of the effect's events in."""
@@ -94,19 +102,25 @@ class EffectLog:
             case "effect_unknown":
                 self.unknowns += 1
                 self.state = "unknown"
+                self.maybe_made = True
                 self.unknown_since_us = at_us
             case "effect_attempt_failed":
                 self.failures += 1
-                self.state = "not_made"
+                self.state = "unknown" if self.maybe_made else "not_made"
                 self.not_before_us = int(header.get("retry_at_us") or 0)
             case "effect_looked_up":
                 self._looked_up(header["verdict"], at_us)
             case "task_opened":
-                self.asked = True
+                self.task = header["task"]
+                self.asks += 1
+            case "resolution_refused" if header.get("task") == self.task:
+                self.task = ""
             case "effect_resolved":
                 self.verdict = header["verdict"]
-                self.state = "not_made" if self.verdict == "not_happened" else "settled"
-                self.asked = False
+                self.task = ""
+                self.state = "settled"
+                if self.verdict == "not_happened":
+                    self._certainly_not_made()
             case "effect_completed" | "effect_failed":
                 self.state = "settled"
             case _:
@@ -114,10 +128,19 @@ class EffectLog:
 
     def _looked_up(self, verdict: str, at_us: int) -> None:
         if verdict == "not_happened":
-            self.state = "not_made"
+            self._certainly_not_made()
         elif verdict == "cannot_tell":
             self.cannot_tells += 1
             self.unknown_since_us = at_us
+
+    def _certainly_not_made(self) -> None:
+        self.state = "not_made"
+        self.maybe_made = False
+        self.not_before_us = 0
+
+    def recoveries(self) -> int:
+        """How often recovery was tried without success."""
+        return self.unknowns + self.cannot_tells + (self.failures if self.maybe_made else 0)
 
 
 def next_action(log: EffectLog, recovery: Recovery, settle_us: int, now_us: int) -> Action:
@@ -142,9 +165,9 @@ def next_action(log: EffectLog, recovery: Recovery, settle_us: int, now_us: int)
 def _recover(log: EffectLog, recovery: Recovery, settle_us: int, now_us: int) -> Action:
     if log.asked:
         return "wait_for_person"
-    exhausted = log.unknowns + log.cannot_tells > _MAX_AUTOMATIC_RECOVERIES
+    exhausted = log.recoveries() > _MAX_AUTOMATIC_RECOVERIES
     if recovery == "never" or exhausted:
         return "ask_person"
-    if now_us < log.unknown_since_us + settle_us:
+    if now_us < max(log.unknown_since_us + settle_us, log.not_before_us):
         return "settle"
     return "lookup" if recovery == "lookup" else "intend"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from interlock.journal.event import event_hash
-from interlock.journal.judge import (
+from interlock.journal.snapshot import (
     Approval,
     Budget,
     Hold,

@@ -22,6 +22,7 @@ from interlock.journal.rows import (
     QueueGroup,
     RunFilter,
     RunRow,
+    RunState,
 )
 from interlock.journal.sqlite.connection import open_reader
 from interlock.journal.sqlite.failure import translated
@@ -168,10 +169,20 @@ class SqliteReading:
         """Children of a run that are not finished, oldest first."""
         return [self._run(row) for row in self._rows("open_children", {"parent": run})]
 
-    def due(self, now_us: int, limit: int, without_agents: Sequence[str] = ()) -> list[RunRow]:
+    def due(
+        self,
+        now_us: int,
+        limit: int,
+        without_agents: Sequence[str] = (),
+        states: Sequence[RunState] = ("queued", "waiting", "parked"),
+    ) -> list[RunRow]:
         """Runs that nobody executes and whose `wake_at_us` has come, earliest first."""
-        without = json.dumps(list(without_agents))
-        wanted = {"now_us": now_us, "limit": limit, "without_agents": without}
+        wanted = {
+            "now_us": now_us,
+            "limit": limit,
+            "without_agents": json.dumps(list(without_agents)),
+            "states": json.dumps(list(states)),
+        }
         return [self._run(row) for row in self._rows("due", wanted)]
 
     def queue_groups(self, now_us: int) -> list[QueueGroup]:
@@ -251,7 +262,9 @@ class SqliteReading:
         return row[0] if row else None
 
     def page_check(self) -> Iterator[str]:
-        """The database's own check of its pages; a sentence per problem."""
+        """The database's own check of its pages and indexes; a sentence per problem."""
+        for (position,) in self._rows("bodies_without_event"):
+            yield f"position {position}: there is a body, but no event"
         for (finding,) in self._rows("page_check"):
             if finding != "ok":
                 yield f"the database file {self.path!r} is damaged: {finding}"

@@ -16,16 +16,16 @@ from datetime import timedelta
 from interlock.clock import Clock
 from interlock.errors import NotFoundError, StorageFailedError
 from interlock.journal.check import check_commit
-from interlock.journal.event import Draft, event_hash
+from interlock.journal.event import Draft
 from interlock.journal.guard import Append, Commit, Result
 from interlock.journal.judge import Batch
 from interlock.journal.sqlite.connection import (
     Synchronous,
-    open_reader,
     open_writer,
     set_wait,
 )
 from interlock.journal.sqlite.failure import storage_error, translated
+from interlock.journal.sqlite.outcome import was_written
 from interlock.journal.sqlite.reading import SqliteReading
 from interlock.journal.sqlite.rebuild import differences
 from interlock.journal.sqlite.writing import Writing
@@ -53,6 +53,7 @@ class SqliteStore(SqliteReading):
         self._wait = wait
         self._patient = True
         self._staged: Batch | None = None
+        self._in_use = False
         self._closed = False
         with translated(path):
             self._writer = open_writer(
@@ -70,6 +71,7 @@ class SqliteStore(SqliteReading):
         with an item that no store can take.
         """
         self._require_idle()
+        self._in_use = True
         try:
             self._begin(patient=patient)
             results, self._staged = self._writing.stage(items)
@@ -108,6 +110,7 @@ class SqliteStore(SqliteReading):
             self._establish(batch, error)
         finally:
             self._staged = None
+            self._in_use = False
 
     def _establish(self, batch: Batch, error: sqlite3.Error) -> None:
         """Find out what became of a COMMIT that reported an error; return when it took place."""
@@ -118,31 +121,8 @@ class SqliteStore(SqliteReading):
         told = storage_error(error, self.path)
         if isinstance(told, StorageFailedError):
             raise told from error
-        try:
-            stored = self._is_stored(batch)
-        except sqlite3.Error as unreadable:
-            raise StorageFailedError(
-                f"A commit to the journal {self.path!r} failed ({error}) and the file cannot be "
-                f"read back ({unreadable}); whether it was written is not known. Remedy: repair "
-                "the disk and start again: the journal recovers by itself.",
-                path=self.path,
-            ) from error
-        if not stored:
+        if not was_written(self.path, batch, self._wait):
             raise told from error
-
-    def _is_stored(self, batch: Batch) -> bool:
-        """Whether a fresh connection finds the group, by the hash of its last event."""
-        if not batch.events:
-            return True
-        position = batch.events[-1][0]
-        fresh = open_reader(self.path, wait=self._wait)
-        try:
-            row = fresh.execute(self._sql["event_at"], {"position": position}).fetchone()
-        finally:
-            fresh.close()
-        if row is None:
-            return False
-        return event_hash(*row) == batch.last_hash
 
     def commit(self, items: Sequence[Commit]) -> list[Result]:
         """Check, `stage` and `sync`."""
@@ -159,10 +139,14 @@ class SqliteStore(SqliteReading):
         if not self._closed and self._writer.in_transaction:
             with translated(self.path):
                 self._writer.execute(self._sql["rollback"])
+        self._in_use = False
 
     def changes(self) -> int:
-        """A number that differs after another process has committed. Cheap enough to poll."""
-        if self._staged is None:
+        """A number that differs after another process has committed. Cheap enough to poll.
+
+        Never waits for a commit that is under way: then it answers what it saw when that began.
+        """
+        if not self._in_use:
             self._changes = self._data_version()
         return self._changes
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from interlock.clock import Clock
 from interlock.journal.guard import Commit, Result
-from interlock.journal.judge import Batch, Judge, needs_of
+from interlock.journal.judge import Batch, Judge
 from interlock.journal.projections import Fold
+from interlock.journal.snapshot import needs_of
 from interlock.journal.sqlite.loading import Loading
 from interlock.journal.statements import statements
 

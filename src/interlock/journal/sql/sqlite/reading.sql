@@ -109,14 +109,14 @@ SELECT state, count(*) FROM runs INDEXED BY runs_by_state GROUP BY state;
 SELECT id FROM runs INDEXED BY runs_by_state WHERE state = 'running' ORDER BY position;
 
 -- name: due
--- Runs that nobody executes and whose time has come, earliest first.
+-- Runs in given states that nobody executes and whose time has come, earliest first.
 SELECT
     id, agent, tenant, state, outcome, priority, created_at_us, updated_at_us, start_after_us,
     deadline_at_us, wake_at_us, parent, parent_key, close_policy, generation, generation_seq,
     claims, claim_seq, worker, code_version, reason, waits, input_position, result_position
 FROM runs INDEXED BY runs_due
 WHERE wake_at_us IS NOT NULL AND wake_at_us <= :now_us
-    AND state IN ('queued', 'waiting', 'parked')
+    AND state IN (SELECT value FROM json_each(:states))
     AND agent NOT IN (SELECT value FROM json_each(:without_agents))
 ORDER BY wake_at_us, position
 LIMIT :limit;
@@ -277,3 +277,10 @@ JOIN streams AS s ON s.id = changed.stream
 JOIN events AS e
     ON e.stream = s.id AND e.seq = (SELECT max(seq) FROM events WHERE stream = s.id)
 ORDER BY s.name;
+
+-- name: bodies_without_event
+-- Bodies that no event commits to, at most a few.
+SELECT b.position FROM bodies AS b
+WHERE NOT EXISTS (SELECT 1 FROM events AS e WHERE e.position = b.position)
+ORDER BY b.position
+LIMIT 20;

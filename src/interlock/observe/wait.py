@@ -1,0 +1,24 @@
+"""What a run waits for, in words: one entry of a suspension."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from interlock.observe.operation_key import is_time_limit
+
+__all__ = ["wait_in_words"]
+
+_ASKED: Final = "a person: did "
+_HAPPENED: Final = " happen?"
+
+
+def wait_in_words(wait: Mapping[str, Any]) -> str:
+    """What the wait is for, as it reads after \"waits for\"."""
+    what = str(wait["what"])
+    if is_time_limit(wait["key"]):
+        return "a time limit of its own code"
+    if what.startswith(_ASKED) and what.endswith(_HAPPENED):
+        effect = what.removeprefix(_ASKED).removesuffix(_HAPPENED)
+        return f"a person to say whether {effect} happened"
+    return what

@@ -1,0 +1,355 @@
+"""What a run's code may not do is refused by name: the caller's own file and line, and the remedy."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import threading
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from interlock import App, Run, StepFailedError
+from interlock.errors import ForbiddenInRunError
+from tests.support.local import app_in, executing, until, until_state
+
+
+def here() -> int:
+    """The caller's line."""
+    frame = inspect.currentframe()
+    assert frame is not None
+    assert frame.f_back is not None
+    return frame.f_back.f_lineno
+
+
+async def _to_thread() -> int:
+    line = here() + 1
+    await asyncio.to_thread(print)
+    return line
+
+
+async def _run_in_executor() -> int:
+    line = here() + 1
+    await asyncio.get_running_loop().run_in_executor(None, print)
+    return line
+
+
+async def _open_connection() -> int:
+    line = here() + 1
+    await asyncio.open_connection("127.0.0.1", 9)
+    return line
+
+
+async def _start_server() -> int:
+    line = here() + 1
+    await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
+    return line
+
+
+async def _subprocess() -> int:
+    line = here() + 1
+    await asyncio.create_subprocess_exec("true")
+    return line
+
+
+async def _shell() -> int:
+    line = here() + 1
+    await asyncio.create_subprocess_shell("true")
+    return line
+
+
+async def _getaddrinfo() -> int:
+    line = here() + 1
+    await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+    return line
+
+
+async def _signal_handler() -> int:
+    line = here() + 1
+    asyncio.get_running_loop().add_signal_handler(10, print)
+    return line
+
+
+async def _add_reader() -> int:
+    line = here() + 1
+    asyncio.get_running_loop().add_reader(0, print)
+    return line
+
+
+async def _httpx() -> int:
+    line = here() + 2
+    async with httpx.AsyncClient(trust_env=False) as client:
+        await client.get("http://127.0.0.1:9/")
+    return line
+
+
+async def _anyio_connect() -> int:
+    line = here() + 1
+    await anyio.connect_tcp("127.0.0.1", 9)
+    return line
+
+
+FORBIDDEN: dict[str, Callable[[], Awaitable[int]]] = {
+    "asyncio.to_thread": _to_thread,
+    "run_in_executor": _run_in_executor,
+    "open_connection": _open_connection,
+    "start_server": _start_server,
+    "subprocess": _subprocess,
+    "shell": _shell,
+    "getaddrinfo": _getaddrinfo,
+    "signal handler": _signal_handler,
+    "add_reader": _add_reader,
+    "httpx": _httpx,
+    "anyio": _anyio_connect,
+}
+
+
+def _line_of(call: Callable[..., Any]) -> tuple[int, int]:
+    lines, start = inspect.getsourcelines(call)
+    return start, start + len(lines)
+
+
+def _told(app: App) -> str:
+    """The message with which the run of agent `a` failed."""
+
+    async def main() -> str:
+        async with executing(app) as local:
+            handle = await local.start("a")
+            row = await until_state(local, handle.id, "failed", "completed", "parked")
+            failure = local.client.result(row)
+            assert row.state == "failed", row
+            assert row.reason == "forbidden_in_run", failure
+            return failure["message"]
+
+    return asyncio.run(main())
+
+
+def _check(message: str, first: int, last: int) -> None:
+    found = re.search(re.escape(__file__) + r":(\d+)", message)
+    assert found, message
+    assert first <= int(found.group(1)) < last, message
+    assert "run.step" in message, "the remedy"
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_refused_with_the_callers_line_and_the_remedy(tmp_path: Path, what: str) -> None:
+    app = app_in(tmp_path)
+
+    @app.agent("a")
+    async def a(run: Run) -> None:
+        await run.sleep(timedelta(0))
+        await FORBIDDEN[what]()
+
+    _check(_told(app), *_line_of(FORBIDDEN[what]))
+
+
+def test_refused_at_the_very_line(tmp_path: Path) -> None:
+    app = app_in(tmp_path)
+    lines: list[int] = []
+
+    @app.agent("a")
+    async def a(run: Run) -> None:
+        lines.append(here() + 1)
+        await asyncio.to_thread(print)
+
+    message = _told(app)
+    assert f"{__file__}:{lines[0]}:" in message
+
+
+@pytest.mark.parametrize("form", ["gather", "task", "task group"])
+def test_a_forbidden_call_in_a_task_of_its_own_names_the_agents_file(
+    tmp_path: Path, form: str
+) -> None:
+    """No frame of the agent is under such a task: its line is where the agent stands meanwhile."""
+    app = app_in(tmp_path)
+
+    @app.agent("a")
+    async def a(run: Run) -> None:
+        if form == "gather":
+            await asyncio.gather(asyncio.to_thread(print), run.sleep(timedelta(0)))
+        elif form == "task":
+            await asyncio.create_task(asyncio.to_thread(print))
+        else:
+            await run.sleep(timedelta(0))
+            async with asyncio.timeout(100):
+                await asyncio.ensure_future(asyncio.to_thread(print))
+
+    _check(_told(app), *_line_of(a))
+
+
+def test_a_thread_that_calls_back_is_refused_in_the_thread(tmp_path: Path) -> None:
+    app = app_in(tmp_path)
+    refused: list[BaseException] = []
+    done = threading.Event()
+
+    def in_a_thread(loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            loop.call_soon_threadsafe(print)
+        except ForbiddenInRunError as error:
+            refused.append(error)
+        done.set()
+
+    @app.agent("a")
+    async def a(run: Run) -> None:
+        threading.Thread(target=in_a_thread, args=(asyncio.get_running_loop(),)).start()
+        await run.wait("go")
+
+    async def main() -> None:
+        async with executing(app) as local:
+            handle = await local.start("a")
+            await until(done.is_set)
+            await local.client.signal(handle.id, "go")
+            await handle.result()
+
+    asyncio.run(main())
+    _check(str(refused[0]), *_line_of(in_a_thread))
+
+
+@pytest.mark.parametrize("operation", ["step", "wait", "sleep", "start", "escalate", "call"])
+def test_an_operation_of_the_run_inside_a_step_is_refused(tmp_path: Path, operation: str) -> None:
+    app = app_in(tmp_path)
+
+    async def nothing() -> None: ...
+
+    tool = app.tool("tool", effect="write", recovery="repeatable")(nothing)
+
+    @app.agent("child")
+    async def child(run: Run) -> None: ...
+
+    @app.agent("a")
+    async def a(run: Run) -> str:
+        async def inside() -> None:
+            match operation:
+                case "step":
+                    await run.step(nothing)
+                case "wait":
+                    await run.wait("x")
+                case "sleep":
+                    await run.sleep(timedelta(0))
+                case "start":
+                    await run.start("child")
+                case "escalate":
+                    await run.escalate("?")
+                case _:
+                    await run.call(tool)
+
+        try:
+            await run.step(inside)
+        except StepFailedError as error:
+            assert error.was(ForbiddenInRunError)
+            return error.message
+        return ""
+
+    async def main() -> str:
+        async with executing(app) as local:
+            handle = await local.start("a")
+            await until_state(local, handle.id, "completed", "failed", "parked")
+            return await handle.result()
+
+    message = asyncio.run(main())
+    found = re.search(re.escape(__file__) + r":(\d+)", message)
+    assert found, message
+    first, last = _line_of(test_an_operation_of_the_run_inside_a_step_is_refused)
+    assert first < int(found.group(1)) < last
+    assert "Return to the agent's function" in message
+
+
+@pytest.mark.parametrize("draw", ["random", "uuid"])
+def test_chance_inside_a_step_is_refused(tmp_path: Path, draw: str) -> None:
+    app = app_in(tmp_path)
+
+    @app.agent("a")
+    async def a(run: Run) -> bool:
+        def inside() -> None:
+            getattr(run, draw)()
+
+        try:
+            await run.step(inside)
+        except StepFailedError as error:
+            return error.was(ForbiddenInRunError)
+        return False
+
+    async def main() -> Any:
+        async with executing(app) as local:
+            return await (await local.start("a")).result()
+
+    assert asyncio.run(main()) is True
+
+
+def test_code_that_waits_for_what_nothing_will_set_is_parked(tmp_path: Path) -> None:
+    app = app_in(tmp_path)
+
+    @app.agent("a")
+    async def a(run: Run) -> None:
+        await run.sleep(timedelta(0))
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with executing(app) as local:
+            handle = await local.start("a")
+            row = await until_state(local, handle.id, "parked")
+            message = local.client.result(row)["message"]
+            assert "asyncio.Event" in message
+            assert "Wait for a signal" in message
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_code_that_polls_is_parked(tmp_path: Path, first: bool) -> None:
+    app = app_in(tmp_path)
+
+    @app.agent("a")
+    async def a(run: Run) -> None:
+        if not first:
+            await run.sleep(timedelta(0))
+        while True:
+            await asyncio.sleep(0)
+
+    @app.agent("b")
+    async def b(run: Run) -> int:
+        return 2
+
+    async def main() -> None:
+        async with executing(app) as local:
+            handle = await local.start("a")
+            row = await until_state(local, handle.id, "parked")
+            message = local.client.result(row)["message"]
+            assert "polls" in message
+            assert row.reason != "replay_mismatch", "the code has not changed"
+            assert await (await local.start("b")).result() == 2
+
+    asyncio.run(main())
+
+
+def test_events_and_queues_between_the_tasks_of_a_run_work(tmp_path: Path) -> None:
+    app = app_in(tmp_path)
+
+    @app.agent("a")
+    async def a(run: Run) -> list[int]:
+        queue: asyncio.Queue[int] = asyncio.Queue()
+        ready, lock = asyncio.Event(), asyncio.Lock()
+
+        async def produce() -> None:
+            for n in range(3):
+                await run.sleep(timedelta(milliseconds=1))
+                async with lock:
+                    await queue.put(n)
+            ready.set()
+
+        task = asyncio.create_task(produce())
+        await ready.wait()
+        await task
+        return [queue.get_nowait() for _ in range(queue.qsize())]
+
+    async def main() -> Any:
+        async with executing(app) as local:
+            return await (await local.start("a")).result()
+
+    assert asyncio.run(main()) == [0, 1, 2]
