@@ -13,8 +13,9 @@ async with app.executor() as executor:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,8 +23,9 @@ from pydantic import BaseModel
 
 from interlock.base.failure import read_failure
 from interlock.clock import Clock, SystemClock, ThreadPool, Threads
-from interlock.errors import DeclarationError, RunFailedError
+from interlock.errors import DeclarationError, RunFailedError, StorageError
 from interlock.journal import Journal, open_store
+from interlock.journal.checkpoint import CheckpointLog
 from interlock.journal.journal import Mode
 from interlock.journal.location import database_path
 from interlock.journal.lock import ExecutorLock
@@ -42,6 +44,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 AgentFunction = TypeVar("AgentFunction", bound=Callable[..., Awaitable[Any]])
 _LEASE_SECONDS = 3600.0
+_CHECKPOINT_SECONDS = 30.0
+_log = logging.getLogger("interlock")
 
 
 class App:
@@ -148,7 +152,7 @@ class App:
                 local = LocalExecutor(
                     self, store, used, ThreadPool(), _LockLease(lock), options, mode=mode
                 )
-                async with local.running(grace):
+                async with local.running(grace), _checkpoints(self.store, used, local.threads):
                     yield local
         finally:
             store.close()
@@ -173,6 +177,38 @@ class App:
                 return await (await executor.start(agent, input)).result()
 
         return asyncio.run(execute())
+
+
+@asynccontextmanager
+async def _checkpoints(location: str, clock: Clock, threads: Threads) -> AsyncGenerator[None]:
+    """Sign the heads of all streams every half minute, and at the end."""
+    log = CheckpointLog(database_path(location), clock)
+
+    def write() -> None:
+        # On a connection of its own: it reads all events since the last checkpoint, in a thread.
+        with closing(open_store(location, clock, create=False)) as store:
+            log.write(store)
+
+    async def keep_writing() -> None:
+        while True:
+            await asyncio.sleep(_CHECKPOINT_SECONDS)
+            await _reported(threads.run(asyncio.get_running_loop(), write))
+
+    task = asyncio.create_task(keep_writing())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        await _reported(threads.run(asyncio.get_running_loop(), write))
+
+
+async def _reported(writing: asyncio.Future[None]) -> None:
+    # The journal is not harmed, and the next checkpoint covers what this one did not.
+    try:
+        await writing
+    except (OSError, StorageError) as error:
+        _log.error("no checkpoint was written: %s", error)
 
 
 class _LockLease:

@@ -18,7 +18,9 @@ from examples.support_desk.helpdesk import (
     HelpDesk,
     RunningHelpDesk,
     TrackerError,
+    address_of,
     ensure_running,
+    find_running,
     read_account,
 )
 
@@ -34,8 +36,12 @@ def running(tmp_path: Path) -> Iterator[RunningHelpDesk]:
 
 def serve(home: Path) -> subprocess.CompletedProcess[str]:
     """Serve `home` where that is expected to be refused."""
-    command = [sys.executable, "-m", "examples.support_desk.helpdesk", "serve", "--home", str(home)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return command("serve", home)
+
+
+def command(name: str, home: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "examples.support_desk.helpdesk", name, "--home", str(home)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 async def open_tickets(running: RunningHelpDesk, references: list[str]) -> None:
@@ -77,6 +83,30 @@ def test_what_runs_already_is_found_and_not_started_twice(running: RunningHelpDe
     found = ensure_running(running.home)
     assert found == running
     assert found.child is None
+
+
+def test_it_is_stopped_by_its_command(running: RunningHelpDesk) -> None:
+    for said in (f"The help desk at {running.url} has ended.", "No help desk is served from"):
+        stopped = command("stop", running.home)
+        assert (stopped.returncode, stopped.stderr) == (0, "")
+        assert stopped.stdout.startswith(said)
+    assert find_running(running.home) is None
+
+
+def test_whoever_stops_it_leaves_its_successor_alone(running: RunningHelpDesk) -> None:
+    running.stop()
+    successor = ensure_running(running.home)
+    try:
+        running.stop()
+        assert find_running(running.home) == successor
+    finally:
+        successor.stop()
+
+
+def test_its_address_is_known_as_long_as_it_may_answer(running: RunningHelpDesk) -> None:
+    assert address_of(running.home) == running.url
+    running.stop()
+    assert address_of(running.home) is None
 
 
 def test_a_home_is_served_by_one_process_only(running: RunningHelpDesk) -> None:

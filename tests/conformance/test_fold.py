@@ -19,7 +19,7 @@ from tests.conformance.model import Model
 
 FRESH = itertools.count()
 LAW = settings(
-    max_examples=100,
+    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

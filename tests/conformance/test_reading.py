@@ -141,6 +141,8 @@ def test_due_runs_come_by_their_time(store: Store) -> None:
     assert [row.id for row in store.due(START_US + 3, 9)] == ["early", "late"]
     assert [row.id for row in store.due(START_US + 9, 9, ["triage"])] == ["other"]
     assert store.due(START_US + 9, 9, ["triage", "b"]) == []
+    assert [row.id for row in store.due(START_US + 9, 9, states=["waiting"])] == ["late"]
+    assert store.due(START_US + 9, 9, states=[]) == []
 
 
 def test_the_next_wake_is_the_earliest_later_moment(store: Store) -> None:
@@ -269,3 +271,7 @@ def test_changes_show_another_writer_and_not_oneself(backend: Backend) -> None:
     assert mine.changes() == after
     mine.sync()
     assert mine.changes() == after
+    write(other, commit("a", event()))
+    mine.stage([commit("b", event())])
+    assert mine.changes() != after
+    mine.sync()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
@@ -15,7 +15,6 @@ from interlock.cli.target import open_for_reading, store_location
 if TYPE_CHECKING:
     from interlock.journal.checkpoint import CheckpointLog
     from interlock.journal.store import Store
-    from interlock.journal.verify import Verifiable
 
 __all__ = ["register"]
 
@@ -72,7 +71,7 @@ def _check(location: str, store: Store, shown: Progress, *, rebuild: bool) -> _F
         read[0] = position
         shown.update(f"checked {position:,} events")
 
-    problems = _some(verify_all(cast("Verifiable", store), log, reached))
+    problems = _some(verify_all(store, log, reached))
     if rebuild:
         shown.update("folding the journal afresh")
         problems += _some(store.rebuild())

@@ -214,7 +214,7 @@ class EffectOperation(Operation):
         if self.log.state == "not_made":
             return self.log.not_before_us or None
         if self.log.state == "unknown" and not self.log.asked:
-            return self.log.unknown_since_us + self._settle_us()
+            return max(self.log.unknown_since_us + self._settle_us(), self.log.not_before_us)
         return None
 
     def _settle_us(self) -> int:

@@ -83,6 +83,16 @@ def _last_event(session: Session, root: asyncio.Task[Any]) -> Draft:
     return _failed(session, error)
 
 
+def _interlock_error(error: BaseException) -> InterlockError | None:
+    """What Interlock itself said, which a task group may have wrapped."""
+    if isinstance(error, InterlockError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        return next((e for one in inner if (e := _interlock_error(one)) is not None), None)
+    return None
+
+
 def _continuation(error: BaseException) -> RunContinuation | None:
     """`run.continue_as_new` may be called inside of a task group, which wraps what passes it."""
     if isinstance(error, RunContinuation):
@@ -107,8 +117,9 @@ def _completed(session: Session, result: Any) -> Draft:
 
 
 def _failed(session: Session, error: BaseException) -> Draft:
-    failure = failure_of(error)
-    reason = error.code if isinstance(error, InterlockError) else failure.name()
+    ours = _interlock_error(error)
+    failure = failure_of(ours or error)
+    reason = failure.name() if ours is None else ours.code
     header = {"reason": reason, "outcome": session.outcome}
     return Draft("run_failed", "", header, failure.encode())
 

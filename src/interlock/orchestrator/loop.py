@@ -21,7 +21,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, Final, NoReturn, Protocol, cast
 
 from interlock.clock import thread_id
@@ -255,6 +255,17 @@ class RunLoop(asyncio.AbstractEventLoop):
         task = asyncio.current_task(self)
         return self._nodes[task] if task is not None else _NODE.get(self._root)
 
+    def line_of_code(self) -> str:
+        """`file:line` of the user's code at which the run's first task stands."""
+        first = next((task for task, node in self._nodes.items() if node is self._root), None)
+        awaited: Any = first.get_coro() if first is not None else None
+        line = "the run's code"
+        while (frame := getattr(awaited, "cr_frame", None)) is not None:
+            if _is_users(frame):
+                line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            awaited = awaited.cr_await
+        return line
+
     def tear_down(self) -> None:
         """Forget the run's code. Its `finally` blocks run; durable operations do nothing there."""
         self._closed = True
@@ -439,14 +450,25 @@ def _as_completed_batch() -> Sequence[Any] | None:
 
 
 def user_line() -> str:
-    """`file:line` of the innermost frame that is neither Interlock's nor a library's."""
+    """`file:line` of the innermost frame that is neither Interlock's nor a library's.
+
+    Below a task of a library's alone (`gather(asyncio.to_thread(…))`) there is none: then it is the
+    line at which the agent stands meanwhile.
+    """
     frame = inspect.currentframe()
     while frame is not None:
-        path = str(Path(frame.f_code.co_filename).absolute())
-        if not path.startswith((_OWN_FOLDER, *_LIBRARY_FOLDERS)) and not path.endswith(">"):
+        if _is_users(frame):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        if frame.f_code is _PUMP:
+            loop = frame.f_locals["self"]
+            return loop.line_of_code() if isinstance(loop, RunLoop) else "the run's code"
         frame = frame.f_back
     return "the run's code"
+
+
+def _is_users(frame: FrameType) -> bool:
+    path = str(Path(frame.f_code.co_filename).absolute())
+    return not path.startswith((_OWN_FOLDER, *_LIBRARY_FOLDERS)) and not path.endswith(">")
 
 
 def _refuse(what: str) -> NoReturn:
@@ -466,6 +488,8 @@ def _forbid(name: str) -> Callable[..., NoReturn]:
     refused.__doc__ = "Refused with the line of the caller."
     return refused
 
+
+_PUMP: Final = RunLoop.pump.__code__
 
 for _name in _FORBIDDEN:
     setattr(RunLoop, _name, _forbid(_name))

@@ -462,7 +462,7 @@ class Session(OperationHost):
             if self.live:
                 self._park(error)
             else:
-                raise ReplayMismatchError(str(error))
+                raise error
 
     def _leave_code(self) -> None:
         """The agent's function has returned: tasks that it left behind end with it.
@@ -543,7 +543,10 @@ class Session(OperationHost):
     def _park(self, error: InterlockError) -> None:
         if self.closed or self.parking:
             return
-        _log.error("run %s is parked: %s", self.run_id, error.message)
+        # The message may quote what was recorded, which is not for a log.
+        _log.error(
+            "run %s is parked (%s): see interlock explain %s", self.run_id, error.code, self.run_id
+        )
         # What is in flight elsewhere is not stopped before this is on disk, and not recorded: for
         # the next claim it is as if the process had ended here.
         self.parking = True

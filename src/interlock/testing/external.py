@@ -7,7 +7,7 @@ late or never. What has been sent takes effect even when the process that sent i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -226,5 +226,3 @@ def _answered(answer: str, name: str) -> str:
     if answer in ("lost", "made_then_lost"):
         raise LostError(f"the answer to {name} is lost")
     return _result(name)
-
-

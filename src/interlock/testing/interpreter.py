@@ -306,5 +306,3 @@ def _ending(task: asyncio.Task[Any]) -> Any:
         return "cancelled"
     error = task.exception()
     return type(error).__name__ if error is not None else task.result()
-
-

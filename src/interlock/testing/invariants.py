@@ -36,9 +36,7 @@ _FINISHED: Final = frozenset({"completed", "failed", "cancelled"})
 _LONG_AGO_US: Final = 100_000
 # Events after which an operation has its outcome: there is one for each operation.
 _OUTCOMES: Final = frozenset(
-    "step_completed step_failed read_completed read_failed effect_completed effect_failed "
-    "timer_fired signal_received wait_timed_out task_decided task_expired child_started "
-    "child_completed".split()
+    ["step_completed", "step_failed", "read_completed", "read_failed", "effect_completed", "effect_failed", "timer_fired", "signal_received", "wait_timed_out", "task_decided", "task_expired", "child_started", "child_completed"]
 )
 
 

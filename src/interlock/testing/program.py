@@ -16,7 +16,16 @@ from typing import Any, Final
 
 from interlock.clock import Dice
 
-__all__ = ["CHILD", "RECOVERIES", "Node", "Program", "describe", "generate", "nodes_of", "programs_of"]
+__all__ = [
+    "CHILD",
+    "RECOVERIES",
+    "Node",
+    "Program",
+    "describe",
+    "generate",
+    "nodes_of",
+    "programs_of",
+]
 
 Node = dict[str, Any]
 RECOVERIES: Final = ("key", "lookup", "repeatable", "never")
@@ -195,7 +204,13 @@ class _Generator:
 
     def _step(self, _depth: int) -> Node:
         dice = self.dice
-        node: Node = {"do": "step", "name": self._name(), "ms": self._few(), "fails": 0, "attempts": 1}
+        node: Node = {
+            "do": "step",
+            "name": self._name(),
+            "ms": self._few(),
+            "fails": 0,
+            "attempts": 1,
+        }
         node["sync"] = dice.random() < 0.2
         if dice.random() < 0.3:
             node["attempts"] = 3
@@ -211,13 +226,22 @@ class _Generator:
         return node
 
     def _read(self, _depth: int) -> Node:
-        return {"do": "read", "name": self._name(), "ms": self._few(), "fails": self.dice.choice((0, 0, 2))}
+        return {
+            "do": "read",
+            "name": self._name(),
+            "ms": self._few(),
+            "fails": self.dice.choice((0, 0, 2)),
+        }
 
     def _write(self, _depth: int) -> Node:
         dice = self.dice
         recovery = dice.choice(RECOVERIES)
         script = [
-            {"answer": dice.choices(_ANSWERS, _WEIGHTS)[0], "ms": self._few(), "after_ms": self._few()}
+            {
+                "answer": dice.choices(_ANSWERS, _WEIGHTS)[0],
+                "ms": self._few(),
+                "after_ms": self._few(),
+            }
             for _ in range(dice.randint(0, 3))
         ]
         refused = dice.random() < 0.08
@@ -230,7 +254,9 @@ class _Generator:
             "sync": dice.random() < 0.25,
             "script": script,
             "refused": refused,
-            "lookups": [dice.choice(("truth", "cannot_tell", "fails")) for _ in range(dice.randint(0, 2))],
+            "lookups": [
+                dice.choice(("truth", "cannot_tell", "fails")) for _ in range(dice.randint(0, 2))
+            ],
         }
         return self._caught(node, certain=refused)
 
@@ -298,7 +324,9 @@ class _Generator:
         node: Node = {"do": CHILD, "label": self.label, "of": self._whole_run()}
         self.nesting -= 1
         self.label = outer
-        node["close"] = "cancel" if self.settled else self.dice.choice(("cancel", "wait", "abandon"))
+        node["close"] = (
+            "cancel" if self.settled else self.dice.choice(("cancel", "wait", "abandon"))
+        )
         node["awaits"] = 1 if self.settled else self.dice.choice((0, 1, 1, 2))
         return node
 
@@ -311,4 +339,3 @@ def _at_most_two_refusals(script: list[dict[str, Any]]) -> None:
     refusals = [entry for entry in script if entry["answer"] == "refused"]
     for entry in refusals[2:]:
         entry["answer"] = "ok"
-

@@ -102,7 +102,9 @@ def catch(variant: Variant, folder: Path, seed: str, agents: int) -> Caught:
     workshop = Workshop(folder, variant)
     for agent in range(agents):
         for failure in simulate(seed, [agent], workshop, Counter()):
-            if any(v.startswith(tuple(f"{n}:" for n in variant.breaks)) for v in failure.violations):
+            if any(
+                v.startswith(tuple(f"{n}:" for n in variant.breaks)) for v in failure.violations
+            ):
                 return Caught(variant=variant, agents=agent + 1, failure=failure)
     return Caught(variant=variant, agents=agents, failure=None)
 

@@ -350,5 +350,3 @@ class _Process:
     def _drain(self) -> None:
         self._drained = True
         self.executor.drain()
-
-

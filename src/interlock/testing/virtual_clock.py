@@ -32,7 +32,7 @@ _EPOCH_US: Final = 1_767_225_600_000_000  # 2026-01-01: any moment that people r
 _TURNS_AT_MOST: Final = 20_000
 
 
-class SimulatedDeath(BaseException):  # noqa: N818 - no error: it ends a simulated process
+class SimulatedDeath(BaseException):
     """Ends a simulated process at once: no handler, no `finally` of its code runs after it."""
 
 

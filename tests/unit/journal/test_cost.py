@@ -71,7 +71,7 @@ PAGE = {"agent": "", "tenant": "", "before": "", "newest": 2**62, "limit": 5, "s
     [
         ("queue_groups", NOW),
         ("queued", {**NOW, "priority": 1, "tenant": "default", "agent": "a", "limit": 5}),
-        ("due", {**NOW, "limit": 5, "without_agents": "[]"}),
+        ("due", {**NOW, "limit": 5, "without_agents": "[]", "states": '["waiting"]'}),
         ("next_wake", NOW),
         ("running", {}),
         ("mail", {"run": "w1", "after_position": 0}),

@@ -24,25 +24,27 @@ __all__ = ["Loading"]
 
 Row = tuple[Any, ...]
 _MOST_HEADS = 20_000
+_UNKNOWN = -1
 
 
 class Loading:
     """Loads snapshots, and remembers the ends of streams between groups.
 
     What is remembered holds as long as the journal's last position is the one seen last: whoever
-    commits, in this process or another, moves it.
+    commits, in this process or another, moves it. `surprises` counts how often it had moved.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._sql = statements("sqlite")
         self._heads: dict[str, StreamHead] = {}
-        self._last_position = -1
+        self._last_position = _UNKNOWN
         self._last_stream = 0
+        self.surprises = 0
 
     def forget(self) -> None:
         """Drop what is remembered: a group was judged and not written."""
-        self._last_position = -1
+        self._last_position = _UNKNOWN
 
     def remember(self, position: int, last_stream: int) -> None:
         """A group was written up to `position`; the heads it was judged on moved along."""
@@ -53,6 +55,7 @@ class Loading:
         """The stored state that a group needs, within the transaction that is open."""
         position, at_us = self._connection.execute(self._sql["last_event"]).fetchone() or (0, 0)
         if position != self._last_position or len(self._heads) > _MOST_HEADS:
+            self.surprises += self._last_position not in (_UNKNOWN, position)
             self._heads = {}
             self._last_position = position
             self._last_stream = self._connection.execute(self._sql["last_stream"]).fetchone()[0]

@@ -61,7 +61,7 @@ class SqliteStore(SqliteReading):
             )
             super().__init__(path, wait=wait)
         self._writing = Writing(self._writer, clock)
-        self._changes = self._data_version()
+        self._seen = self._data_version()
 
     def stage(self, items: Sequence[Commit], *, patient: bool = True) -> list[Result]:
         """Judge and write a group in one transaction, not yet durable.
@@ -89,7 +89,6 @@ class SqliteStore(SqliteReading):
             set_wait(self._writer, self._wait if patient else _AT_ONCE)
             self._patient = patient
         self._writer.execute(self._sql["begin_write"])
-        self._changes = self._data_version()
 
     def _require_idle(self) -> None:
         if self._staged is not None:
@@ -144,11 +143,11 @@ class SqliteStore(SqliteReading):
     def changes(self) -> int:
         """A number that differs after another process has committed. Cheap enough to poll.
 
-        Never waits for a commit that is under way: then it answers what it saw when that began.
+        Never waits for a commit that is under way: then it is what that commit found.
         """
         if not self._in_use:
-            self._changes = self._data_version()
-        return self._changes
+            self._seen = self._data_version()
+        return self._seen + self._writing.surprises
 
     def _data_version(self) -> int:
         with translated(self.path):
