@@ -62,6 +62,7 @@ _IN_A_RUN = [
     _draft("run_cancelled", reason=WORDS),
     _draft("run_parked", reason=WORDS),
     _draft("run_retried", takes=MESSAGES),
+    _draft("run_released"),
     _draft("run_continued", generation=st.integers(2, 3)),
     _draft("outcome_set", outcome=WORDS),
     _draft("step_completed", takes=MESSAGES),
@@ -69,6 +70,7 @@ _IN_A_RUN = [
     _draft("effect_intended", effect_key=EFFECTS, tool=WORDS, recovery=WORDS),
     _draft("effect_completed", effect_key=EFFECTS),
     _draft("effect_failed", effect_key=EFFECTS, reason=WORDS),
+    _draft("effect_attempt_failed", effect_key=EFFECTS, reason=WORDS, maybe_made=st.integers(0, 1)),
     _draft("effect_unknown", effect_key=EFFECTS, reason=WORDS),
     _draft(
         "effect_resolved",

@@ -238,8 +238,10 @@ class Model:
         deadline = self.runs.get(stream, {}).get("deadline_at_us")
         self._set(
             stream, state="queued", start_after_us=self.at_us, claims=0, reason="",
-            wake_at_us=deadline,
+            wake_at_us=deadline, worker="", waits=[],
         )  # fmt: skip
+
+    _run_released = _run_retried
 
     def _run_continued(self, stream: str, seq: int, key: str, header: Row) -> None:
         deadline = self.runs.get(stream, {}).get("deadline_at_us")
@@ -290,6 +292,10 @@ class Model:
     def _effect_failed(self, stream: str, seq: int, key: str, header: Row) -> None:
         reason = header.get("reason", "")
         self._effect(header, state="failed", reason=reason, settled_at_us=self.at_us)
+
+    def _effect_attempt_failed(self, stream: str, seq: int, key: str, header: Row) -> None:
+        state = "unknown" if header.get("maybe_made", 0) else "failed"
+        self._effect(header, state=state, reason=header.get("reason", ""))
 
     def _effect_unknown(self, stream: str, seq: int, key: str, header: Row) -> None:
         self._effect(header, state="unknown", reason=header.get("reason", ""), settled_at_us=None)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from interlock.errors import InvalidInputError
 from interlock.journal.check import check_commit
 from interlock.journal.guard import Commit, Committed, Result
+from interlock.journal.projections import PROJECTIONS
 from interlock.journal.rows import InboxState, RunFilter
 from interlock.journal.store import Store
 from tests.conformance.backend import START_US, Backend
@@ -131,3 +132,7 @@ def test_two_handles_that_take_turns_are_worth_one(
     finally:
         shared.close()
         single.close()
+
+
+def test_the_model_knows_every_kind_that_has_a_projection() -> None:
+    assert [kind for kind in PROJECTIONS if not hasattr(Model, f"_{kind}")] == []

@@ -6,7 +6,7 @@ import pytest
 
 from interlock.journal.event import Draft
 from interlock.journal.guard import Commit
-from interlock.journal.rows import EffectRow, InboxRow, RunRow
+from interlock.journal.rows import EffectRow, InboxRow, QueueGroup, RunRow
 from interlock.journal.store import Store
 from tests.conformance.backend import START_US, OwnClock
 from tests.conformance.commits import (
@@ -145,6 +145,14 @@ def test_run_parked_and_retried(run: Store) -> None:
     assert run.mail("r1") == []
 
 
+def test_run_released(run: Store) -> None:
+    write(run, claimed("r1", claim=2))
+    write(run, commit("r1", event("run_released"), epoch=1))
+    row = row_of(run)
+    assert (row.state, row.worker, row.claims, row.start_after_us) == ("queued", "", 0, LATER)
+    assert [waiting.id for waiting in run.queued(QueueGroup(0, "default", "triage"), LATER, 9)]
+
+
 def test_run_continued(run: Store) -> None:
     write(run, claimed("r1", claim=2))
     write(run, commit("r1", event("task_opened", task="t1", kind="question"), epoch=1))
@@ -238,6 +246,14 @@ def test_effect_intended_and_intended_again(run: Store) -> None:
         ),
         (event("effect_failed", effect_key="e1"), {"state": "failed", "settled_at_us": LATER}),
         (event("effect_unknown", effect_key="e1", reason="r"), {"state": "unknown", "reason": "r"}),
+        (
+            event("effect_attempt_failed", effect_key="e1", reason="r", maybe_made=1),
+            {"state": "unknown", "reason": "r"},
+        ),
+        (
+            event("effect_attempt_failed", effect_key="e1", reason="r"),
+            {"state": "failed", "reason": "r"},
+        ),
         (
             event("effect_resolved", effect_key="e1", verdict="happened", by="ada"),
             {"state": "completed", "settled_at_us": LATER, "result_position": 3},

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from interlock import App, ExecutorOptions, LocalExecutor
 from interlock.clock import Clock, SystemClock, ThreadPool
@@ -121,10 +121,11 @@ async def executing(
     lease: FixedLease | None = None,
     grace: timedelta = SHORT_GRACE,
     held: Callable[[HeldStore], None] | None = None,
+    synchronous: Literal["FULL", "OFF"] = "FULL",
 ) -> AsyncGenerator[LocalExecutor]:
     """Execute the app's runs until the block ends. A second block continues what the first left."""
     used = clock or SystemClock()
-    store = open_store(app.store, used)
+    store = open_store(app.store, used, synchronous=synchronous)
     try:
         given = store
         if held is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple, cast
 
 __all__ = ["Failure", "failure_of", "read_failure"]
 
@@ -31,12 +32,11 @@ class Failure(NamedTuple):
 
 
 def failure_of(error: BaseException) -> Failure:
-    """An exception as data. Very long messages are cut, and say so."""
-    names = tuple(
-        f"{kind.__module__}.{kind.__qualname__}"
-        for kind in type(error).__mro__
-        if issubclass(kind, BaseException)
-    )
+    """An exception as data. Very long messages are cut, and say so.
+
+    A group also has the names and the messages of what it holds.
+    """
+    names = tuple(dict.fromkeys(_names(error)))
     message = _message(error)
     if len(message) > _MAX_MESSAGE_CHARACTERS:
         message = f"{message[:_MAX_MESSAGE_CHARACTERS]} … ({len(message):,} characters)"
@@ -44,9 +44,22 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(names, message.encode("utf-8", "replace").decode("utf-8"))
 
 
+def _names(error: BaseException) -> Iterator[str]:
+    for kind in type(error).__mro__:
+        if issubclass(kind, BaseException):
+            yield f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(error, BaseExceptionGroup):
+        for one in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _names(one)
+
+
 def _message(error: BaseException) -> str:
     try:
-        return str(error)
+        text = str(error)
+        if not isinstance(error, BaseExceptionGroup):
+            return text
+        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        return f"{text}: {'; '.join(failure_of(one).sentence() for one in inner)}"
     except Exception as second:  # noqa: BLE001 - whatever a broken `__str__` raises
         return f"(its message cannot be read: {type(second).__name__} in its __str__)"
 

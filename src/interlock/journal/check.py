@@ -162,8 +162,9 @@ def _check_field(draft: Draft, header: Header, field: Field) -> None:
             )
         return
     value = header[field.name]
-    fits = isinstance(value, field.types) and not isinstance(value, bool)
-    if not fits or (isinstance(value, int) and not field.least <= value <= _LARGEST_INTEGER):
+    if type(value) not in field.types or (
+        isinstance(value, int) and not field.least <= value <= _LARGEST_INTEGER
+    ):
         raise InvalidInputError(
             f"{field.name!r} in the header of {draft.kind!r} {draft.key!r} is {value!r}; "
             f"it must be {_wanted(field)}.",

@@ -121,11 +121,16 @@ PROJECTIONS: Mapping[str, Projection] = MappingProxyType(
         "run_cancelled": _end("cancelled"),
         "run_parked": Projection((_text_or("reason", ""),), ("run_parked",)),
         "run_retried": Projection((), ("run_retried",)),
+        "run_released": Projection((), ("run_retried",)),
         "run_continued": Projection((_integer("generation"),), ("run_continued", "withdraw_tasks")),
         "outcome_set": Projection((_text("outcome"),), ("outcome_set",)),
         "effect_intended": Projection(_INTENDED, ("effect_intended",)),
         "effect_completed": Projection((_EFFECT,), ("effect_completed",)),
         "effect_failed": Projection((_EFFECT, _text_or("reason", "")), ("effect_failed",)),
+        "effect_attempt_failed": Projection(
+            (_EFFECT, _text_or("reason", ""), _integer_or("maybe_made", 0)),
+            ("effect_attempt_failed",),
+        ),
         "effect_unknown": Projection((_EFFECT, _text_or("reason", "")), ("effect_unknown",)),
         "effect_resolved": Projection((_EFFECT, _text("verdict")), ("effect_resolved",)),
         "task_opened": Projection(
@@ -158,6 +163,7 @@ STATE_AFTER: Mapping[str, RunState] = MappingProxyType(
         "run_cancelled": "cancelled",
         "run_parked": "parked",
         "run_retried": "queued",
+        "run_released": "queued",
         "run_continued": "queued",
     }
 )

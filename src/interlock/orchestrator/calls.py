@@ -362,6 +362,7 @@ class EffectOperation(Operation):
         failures = self.log.failures + 1
         if failures >= self.tool.attempts and not self.log.maybe_made:
             return Draft("effect_failed", self.key, header, failure.encode())
+        header["maybe_made"] = int(self.log.maybe_made)
         header["retry_at_us"] = self.session.clock.now_us() + self._backoff_us(failures, error)
         return Draft("effect_attempt_failed", self.key, header, failure.encode())
 

@@ -15,7 +15,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, Protocol, TypeGuard
 
-from interlock.base.failure import Failure
+from interlock.base.failure import Failure, failure_of
 from interlock.clock import Clock, Threads
 from interlock.errors import (
     BodyErasedError,
@@ -189,16 +189,23 @@ class Session(OperationHost):
     def _operation(self, key: str, kind: str) -> Operation:
         operation = self._operations.get(key)
         if operation is None:
-            waiting = ", ".join(repr(k) for k in list(self._operations)[:5]) or "nothing"
             raise ReplayMismatchError(
                 f"run {self.run_id}: the journal has {kind!r} for operation {key!r}, and the code "
-                f"of agent {self.agent_name!r} has not asked for it; it waits for {waiting}. The "
+                f"of agent {self.agent_name!r} has not asked for it; {self._whereabouts()}. The "
                 "code has changed since: deploy the version that began the run and "
                 f"`interlock retry {self.run_id}`, or cancel it.",
                 run=self.run_id,
                 key=key,
             )
         return operation
+
+    def _whereabouts(self) -> str:
+        waiting = ", ".join(repr(key) for key in list(self._operations)[:5])
+        root = self._root
+        if waiting or root is None or not root.done():
+            return f"it waits for {waiting or 'nothing'}"
+        error = None if root.cancelled() else root.exception()
+        return f"it has ended with {failure_of(error).sentence()}" if error else "it has returned"
 
     def _go_live(self) -> None:
         self.live = True

@@ -61,6 +61,12 @@ class SimulatedStore(SqliteStore):
         self._alive = True
         self.interrupted: Sequence[Commit] = ()
 
+    def survive(self) -> None:
+        """Be the store of the next process on the same file: what was not committed is gone."""
+        self.discard()
+        self.interrupted = ()
+        self._alive = True
+
     def commit(self, items: Sequence[Commit]) -> list[Result]:
         """Write a group, or die as planned."""
         if not self._alive:

@@ -55,9 +55,9 @@ class Program:
     disk_us: int = 0
 
 
-def generate(seed: str, size: int = 7) -> Program:
-    """Draw a program of about `size` operations."""
-    return _Generator(seed, size).program()
+def generate(seed: str) -> Program:
+    """Draw a program. Most are small, because small ones fail as well and can be read."""
+    return _Generator(seed).program()
 
 
 def describe(program: Program) -> str:
@@ -110,11 +110,11 @@ def programs_of(program: Program) -> Iterator[tuple[str, Node]]:
 class _Generator:
     """Draws one program."""
 
-    def __init__(self, seed: str, size: int) -> None:
+    def __init__(self, seed: str) -> None:
         self.seed = seed
         self.dice = Dice(f"program:{seed}")
         self.settled = self.dice.random() < 0.45
-        self.left = self.dice.randint(2, 2 * size - 2)
+        self.left = self.dice.randint(1, 5) if self.dice.random() < 0.8 else self.dice.randint(5, 14)
         self.count = 0
         self.label = "root"
         self.signals: list[tuple[str, str, str, int, bool]] = []
@@ -242,7 +242,7 @@ class _Generator:
                 "ms": self._few(),
                 "after_ms": self._few(),
             }
-            for _ in range(dice.randint(0, 3))
+            for _ in range(dice.choice((0, 0, 1, 1, 2, 3)))
         ]
         refused = dice.random() < 0.08
         if not refused:

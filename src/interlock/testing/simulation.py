@@ -125,6 +125,7 @@ class Simulation:
         self._surroundings = Surroundings(self._clock)
         self.external = ExternalSystem(program.root, self._surroundings)
         self._path = workshop.new_file()
+        self._store: SimulatedStore | None = None
         self.observer = self._open(NoCrash())
         self.people = People(program, self.external, self._clock, self.observer)
         self.finding = Finding()
@@ -137,6 +138,7 @@ class Simulation:
             self._live_until_finished()
             self._examine()
         finally:
+            self._close_store()
             self.observer.close()
         return self.finding
 
@@ -173,7 +175,7 @@ class Simulation:
 
     def _live(self) -> _Life:
         loop = VirtualLoop(self._clock, self._surroundings)
-        store = self._open(self._plan)
+        store = self._store_of_next_process()
         process = _Process(self, loop, store)
         self.external.dead = False
         try:
@@ -190,10 +192,23 @@ class Simulation:
         finally:
             self._bury(loop, process, store)
 
+    def _store_of_next_process(self) -> SimulatedStore:
+        """A store on the file, opened afresh for one process in four, since that takes longest."""
+        if self._store is not None and self._dice.random() < 0.75:
+            self._store.survive()
+            return self._store
+        self._close_store()
+        self._store = self._open(self._plan)
+        return self._store
+
+    def _close_store(self) -> None:
+        if self._store is not None:
+            self._store.discard()
+            self._store.close()
+
     def _bury(self, loop: VirtualLoop, process: _Process, store: SimulatedStore) -> None:
         self.finding.violations += [f"a callback failed: {p}" for p in loop.problems]
         store.discard()
-        store.close()
         process.executor.stop()
         loop.bury()
         self.thaw()
@@ -283,6 +298,7 @@ class Simulation:
             program=self._program,
             app=self._workshop.app,
             stage=self._workshop.stage,
+            thorough=self._dice.random() < 0.3,
         )
         finding = self.finding
         finding.violations += self.external.violations + self.people.problems

@@ -143,13 +143,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self.problems.append(f"{context.get('message')}: {error!r}")
 
     def bury(self) -> None:
-        """Forget every task that is left, as the end of a process does."""
-        for task in asyncio.all_tasks(self):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - dead
-            coroutine = task.get_coro()
-            if coroutine is not None:
-                with suppress(RuntimeError):  # It wanted to wait in a `finally` block.
-                    coroutine.close()
+        """Forget everything that is left, as the end of a process does."""
+        for handle in self._ready:
+            task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]  # noqa: SLF001 - a loop's own
+            if isinstance(task, asyncio.Task):
+                _forget_unbegun(task)
         self.close()
         # A run that was torn down from outside leaves its host's loop as the running one.
         asyncio._set_running_loop(None)
@@ -162,6 +160,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _write_to_self(self) -> None:
         """There are no threads that would have to wake the loop."""
+
+
+def _forget_unbegun(task: asyncio.Task[Any]) -> None:
+    """Close a coroutine that will never run: Python warns of those."""
+    coroutine = task.get_coro()
+    if coroutine is not None:
+        with suppress(RuntimeError):  # It has begun, and wants to wait in a `finally` block.
+            coroutine.close()
 
 
 class VirtualThreads:

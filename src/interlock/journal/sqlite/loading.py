@@ -31,7 +31,7 @@ class Loading:
     """Loads snapshots, and remembers the ends of streams between groups.
 
     What is remembered holds as long as the journal's last position is the one seen last: whoever
-    commits, in this process or another, moves it. `surprises` counts how often it had moved.
+    commits, in this process or another, moves it.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -40,7 +40,6 @@ class Loading:
         self._heads: dict[str, StreamHead] = {}
         self._last_position = _UNKNOWN
         self._last_stream = 0
-        self.surprises = 0
 
     def forget(self) -> None:
         """Drop what is remembered: a group was judged and not written."""
@@ -55,7 +54,6 @@ class Loading:
         """The stored state that a group needs, within the transaction that is open."""
         position, at_us = self._connection.execute(self._sql["last_event"]).fetchone() or (0, 0)
         if position != self._last_position or len(self._heads) > _MOST_HEADS:
-            self.surprises += self._last_position not in (_UNKNOWN, position)
             self._heads = {}
             self._last_position = position
             self._last_stream = self._connection.execute(self._sql["last_stream"]).fetchone()[0]

@@ -89,6 +89,7 @@ class SqliteStore(SqliteReading):
             set_wait(self._writer, self._wait if patient else _AT_ONCE)
             self._patient = patient
         self._writer.execute(self._sql["begin_write"])
+        self._seen = self._data_version()
 
     def _require_idle(self) -> None:
         if self._staged is not None:
@@ -147,7 +148,7 @@ class SqliteStore(SqliteReading):
         """
         if not self._in_use:
             self._seen = self._data_version()
-        return self._seen + self._writing.surprises
+        return self._seen
 
     def _data_version(self) -> int:
         with translated(self.path):

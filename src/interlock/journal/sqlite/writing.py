@@ -33,11 +33,6 @@ class Writing:
         self._loading.remember(judge.position, snapshot.last_stream)
         return results, judge.batch
 
-    @property
-    def surprises(self) -> int:
-        """How often somebody else had committed since the group before."""
-        return self._loading.surprises
-
     def forget(self) -> None:
         """Drop what is remembered between groups: a group was judged and not written."""
         self._loading.forget()

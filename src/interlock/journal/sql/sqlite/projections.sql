@@ -41,9 +41,10 @@ UPDATE runs SET
 WHERE id = :stream;
 
 -- name: run_retried
--- An operator lets the run try again; as for any queued run, its deadline wakes it.
+-- An operator lets the run try again, or its executor lets go of it; as for any queued run, its
+-- deadline wakes it.
 UPDATE runs SET
-    state = 'queued', start_after_us = :at_us, claims = 0, reason = '',
+    state = 'queued', worker = '', waits = '[]', start_after_us = :at_us, claims = 0, reason = '',
     wake_at_us = deadline_at_us, updated_at_us = :at_us
 WHERE id = :stream;
 
@@ -79,6 +80,12 @@ INSERT INTO effects (
 -- The write was made.
 UPDATE effects SET
     state = 'completed', reason = '', settled_at_us = :at_us, result_position = :position
+WHERE effect_key = :effect_key;
+
+-- name: effect_attempt_failed
+-- The last call was certainly not made; an earlier one may have been.
+UPDATE effects SET
+    state = CASE WHEN :maybe_made THEN 'unknown' ELSE 'failed' END, reason = :reason
 WHERE effect_key = :effect_key;
 
 -- name: effect_failed
