@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,7 @@ from examples.support_desk.helpdesk import (
 from examples.support_desk.home import HANDBOOK, TICKETS, TRAIN, DeskHome
 from examples.support_desk.labelled import read_labelled
 from interlock import Client
+from interlock.journal import open_store
 
 ROOT = Path(__file__).parents[2]
 COUNT = int(os.environ.get("SUPPORT_DESK_TICKETS", "24"))
@@ -43,7 +44,9 @@ KILLS = int(os.environ.get("SUPPORT_DESK_KILLS", "8"))
 SEED = int(os.environ.get("SUPPORT_DESK_SEED", "1"))
 # Fewer, since the agent gives a help desk that is away too often up, as it should.
 DESK_KILLS = max(3, KILLS // 8)
-SHORTEST_LIFE_SECONDS, LONGEST_LIFE_SECONDS = 0.5, 2.0
+SHARE_ANYWHERE = 0.3
+LONGEST_LIFE_SECONDS = 2.0
+LONGEST_WRITE_SECONDS = 0.06
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(60 + 10 * KILLS + 2 * COUNT)]
 
@@ -99,8 +102,8 @@ def kill_until_done(home: Place, dice: random.Random) -> list[int]:
     killed = 0
     while True:
         with demo_at_work(home) as demo:
-            if killed < KILLS:
-                end_within(demo, dice.uniform(SHORTEST_LIFE_SECONDS, LONGEST_LIFE_SECONDS))
+            if killed < KILLS and await_moment(home, demo, dice):
+                demo.kill()
             printed, _ = demo.communicate()
         running = find_running(home.desk)
         if demo.returncode != -signal.SIGKILL:
@@ -110,12 +113,34 @@ def kill_until_done(home: Place, dice: random.Random) -> list[int]:
         desks += [running.pid] if running else []
 
 
-def end_within(demo: subprocess.Popen[str], seconds: float) -> None:
-    """Kill the demo unless it ends first."""
+def await_moment(home: Place, demo: subprocess.Popen[str], dice: random.Random) -> bool:
+    """Wait for a random moment: any, or mostly one with effects under way; False when it ended."""
+    began_us = time.time_ns() // 1000
+    anywhere = dice.random() < SHARE_ANYWHERE
+    seconds = dice.uniform(0, LONGEST_LIFE_SECONDS if anywhere else LONGEST_WRITE_SECONDS)
+    while not anywhere and demo.poll() is None and not effects_since(home, began_us):
+        time.sleep(0.002)
     try:
         demo.wait(seconds)
     except subprocess.TimeoutExpired:
-        demo.kill()
+        return True
+    return False
+
+
+def effects_since(home: Place, moment_us: int) -> bool:
+    """Whether the agent is about to write, or writing, something that it began after a moment."""
+    if not home.journal.exists():
+        return False
+    with closing(open_store(home.store)) as store:
+        under_way = store.effects(("intended",))
+    return any(effect.intended_at_us > moment_us for effect in under_way)
+
+
+def unknown_effects(home: Place) -> int:
+    """How often the agent did not know whether a write was made."""
+    with closing(open_store(home.store)) as store:
+        events = [event for event in store.scan(limit=1_000_000) if event.kind == "effect_unknown"]
+    return len(events)
 
 
 def follow_ups_by_category() -> dict[str, int]:
@@ -183,6 +208,7 @@ def test_the_demo_is_killed_at_random_and_every_ticket_is_handled_once(home: Pla
     assert len(set(desks)) == 1, "the help desk is a process of its own and outlives every kill"
     running = home.ensure_desk()
     waiting = check_once(running)
+    assert unknown_effects(home), "no kill met a write, which proves nothing; choose another seed"
     assert asyncio.run(decide_and_finish(home)) == waiting
     assert check_once(running) == 0
 
@@ -194,14 +220,14 @@ def test_the_help_desk_is_killed_under_the_demo_and_everything_happens_once(
     with demo_at_work(home) as demo:
         for _ in range(DESK_KILLS):
             running = await_desk(home)
-            time.sleep(dice.uniform(0.1, LONGEST_LIFE_SECONDS))
-            if demo.poll() is None:
+            if await_moment(home, demo, dice):
                 home.replace_desk(running)
         printed, _ = demo.communicate()
     assert demo.returncode == 0, printed
     assert re.search(r"doubled actions +0 ", printed), printed
     running = home.ensure_desk()
     waiting = check_once(running)
+    assert unknown_effects(home), "no kill met a write, which proves nothing; choose another seed"
     assert re.search(rf"escalated +{waiting} ", printed), printed
 
 

@@ -166,6 +166,17 @@ def test_a_commit_can_need_what_its_neighbour_did(
     assert_sound(store)
 
 
+def test_each_commit_of_a_group_has_looked_at_its_own_mail(store: Store) -> None:
+    write(store, sent("r1", "m1"), sent("r1", "m2"))
+    first, second = (mail.position for mail in store.mail("r1"))
+    results = store.commit(
+        [commit(f"s{at}", event(), guards=[NoMailSince("r1", at)]) for at in (second, first, 0)]
+    )
+    assert [type(result) for result in results] == [Committed, Refused, Refused]
+    details = [result.detail for result in results if isinstance(result, Refused)]
+    assert details == [f"1 unread after position {first}", "2 unread after position 0"]
+
+
 def test_a_refused_claim_claims_nothing_in_its_group(store: Store) -> None:
     lost = keyed("r8")
     lost = lost._replace(guards=(*lost.guards, TaskOpen("none")))

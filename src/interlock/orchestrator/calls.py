@@ -24,7 +24,7 @@ from interlock.errors import (
     InvalidInputError,
     ReplayMismatchError,
 )
-from interlock.journal.event import Draft
+from interlock.journal.event import Draft, Header
 from interlock.journal.guard import Guard, Refused, TakesMail
 from interlock.journal.rows import Mail
 from interlock.orchestrator.operation import UNSET, Operation, OperationHost, read_object
@@ -135,7 +135,7 @@ class EffectOperation(Operation):
 
     # The fold.
 
-    def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """Fold one event, deliver a known outcome, and go on."""
         self.recording = False
         if kind == "effect_intended":
@@ -160,7 +160,7 @@ class EffectOperation(Operation):
         failure = Failure((), "a person gave up on it; its outcome stays unknown")
         self.reject(self._failed_error(failure))
 
-    def _check_intent(self, header: dict[str, Any], body: bytes | None) -> None:
+    def _check_intent(self, header: Header, body: bytes | None) -> None:
         now = canonical(self.arguments, self._label())
         if header["tool"] != self.tool.name or header["tool_version"] != self.tool.version:
             was = f"{header['tool']} version {header['tool_version']}"
@@ -265,7 +265,7 @@ class EffectOperation(Operation):
     def _spawn(self, work: Work) -> None:
         self.session.working(+1)
         self.began = False
-        self.task = self.session.host.create_task(self._guarded(work))
+        self.task = self.session.host.create_task(self._guarded(work), context=self.context)
 
     async def _guarded(self, work: Work) -> None:
         draft: Draft | None = None

@@ -164,7 +164,8 @@ class _Task(asyncio.Task[Any]):
     `asyncio.wait` answers sets, and by default a set's order is that of memory addresses.
     """
 
-    def __init__(self, order: int, *args: Any, **named: Any) -> None:
+    def __init__(self, node: TaskNode, order: int, *args: Any, **named: Any) -> None:
+        self.node = node
         self._order = order
         super().__init__(*args, **named)
 
@@ -195,8 +196,8 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._outer = outer
         self._thread = 0
         self._ready: collections.deque[events.Handle] = collections.deque()
-        self._time_us = 0
-        self._nodes: dict[asyncio.Task[Any], TaskNode] = {}
+        self.time_us = 0
+        self._tasks: set[_Task] = set()
         self._closed = False
         self._root = TaskNode("")
         self._batch: _Batch | None = None
@@ -208,6 +209,8 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def pump(self) -> None:
         """Run the code until it rests: until it can only go on when something is delivered."""
+        if not self._ready:
+            return
         events._set_running_loop(self)
         self._thread = thread_id()
         try:
@@ -248,16 +251,16 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def set_time(self, at_us: int) -> None:
         """The time that the run's code sees: that of the last outcome it was given."""
-        self._time_us = at_us
+        self.time_us = at_us
 
     def node(self) -> TaskNode:
         """The place of the running code: its task's, or in a callback that of its creator."""
-        task = asyncio.current_task(self)
-        return self._nodes[task] if task is not None else _NODE.get(self._root)
+        task = cast("_Task | None", asyncio.current_task(self))
+        return task.node if task is not None else _NODE.get(self._root)
 
     def line_of_code(self) -> str:
         """`file:line` of the user's code at which the run's first task stands."""
-        first = next((task for task, node in self._nodes.items() if node is self._root), None)
+        first = next((task for task in self._tasks if task.node is self._root), None)
         awaited: Any = first.get_coro() if first is not None else None
         line = "the run's code"
         while (frame := getattr(awaited, "cr_frame", None)) is not None:
@@ -273,19 +276,20 @@ class RunLoop(asyncio.AbstractEventLoop):
         events._set_running_loop(self)
         self._thread = thread_id()
         try:
-            for task in list(self._nodes):
+            # In the order of their creation, so that what their `finally` blocks do is the same.
+            for task in sorted(self._tasks, key=lambda task: task.node.path):
                 _discard(task)
         finally:
             self._thread = 0
             events._set_running_loop(self._outer)
         self._ready.clear()
-        self._nodes.clear()
+        self._tasks.clear()
 
     # What asyncio asks of a loop.
 
     def time(self) -> float:
         """The run's time in seconds since 1970."""
-        return self._time_us / 1e6
+        return self.time_us / 1e6
 
     def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
@@ -353,13 +357,13 @@ class RunLoop(asyncio.AbstractEventLoop):
         self, coro: Coroutine[Any, Any, Any], context: Context, node: TaskNode, name: str
     ) -> asyncio.Task[Any]:
         order = zlib.crc32(node.path.encode(), self._salt)
-        task = _Task(order, coro, loop=self, name=name, context=context)
-        self._nodes[task] = node
+        task = _Task(node, order, coro, loop=self, name=name, context=context)
+        self._tasks.add(task)
         task.add_done_callback(self._forget)
         return task
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._nodes.pop(task, None)
+        self._tasks.discard(cast("_Task", task))
 
     def get_task_factory(self) -> None:
         """None: tasks are made by this loop itself (anyio asks)."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextvars import Context
 from typing import Any, ClassVar, Final, cast
 
 from interlock.clock import Clock, Threads
 from interlock.errors import ReplayMismatchError
-from interlock.journal.event import Draft
+from interlock.journal.event import Draft, Header
 from interlock.journal.guard import Append, Guard, Refused
 from interlock.journal.rows import Mail
 from interlock.orchestrator.mailbox import Mailbox
@@ -84,17 +85,20 @@ class DurableFuture(asyncio.Future[Any]):
     """
 
     operation: Operation
+    # anyio knows its own cancellations by their message.
+    _message: Any | None = None
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Ask for the cancellation. Repeating is safe."""
         if self.done():
             return False
+        self._message = msg
         self.operation.request_cancel()
         return True
 
     def cancel_now(self) -> None:
         """Deliver the cancellation to the code."""
-        super().cancel()
+        super().cancel(self._message)
 
 
 class Operation:
@@ -109,6 +113,7 @@ class Operation:
     ends: ClassVar[frozenset[str]] = frozenset()
     __slots__ = (
         "cancel_asked",
+        "context",
         "future",
         "key",
         "name",
@@ -127,12 +132,14 @@ class Operation:
         self.sealed = False
         self.cancel_asked = False
         self.since_us = session.now_us
+        # That of the code: a step sees the same context variables whenever it is begun.
+        self.context: Context | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.future: DurableFuture | None = None
 
     # What the kinds of operation define.
 
-    def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """Fold one recorded event. `value` is what the body encodes, where that is at hand."""
         raise NotImplementedError
 
@@ -193,12 +200,12 @@ class Operation:
         """Whether this event ends the operation."""
         return draft.kind in self.ends
 
-    def fold(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
+    def fold(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """Fold an event of this key, or raise `ReplayMismatchError`."""
-        if kind == "operation_cancelled":
-            self._cancelled()
-        elif kind in self.kinds:
+        if kind in self.kinds:
             self.apply(kind, header, body, value)
+        elif kind == "operation_cancelled":
+            self._cancelled()
         else:
             raise ReplayMismatchError(
                 f"operation {self.key!r}: the journal has {kind!r} there, and the code now does "
@@ -250,7 +257,8 @@ class Operation:
 
     def close_unless_cancelling(self) -> None:
         """No more work; the operation stays known while its cancellation is under way."""
-        self.disarm()
+        if self.timer is not None:
+            self.disarm()
         self.open = False
         if self.future is None or self.future.done():
             self.session.finished(self)

@@ -20,10 +20,9 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 from interlock.base.codec import Codec, canonical, codec_for
 from interlock.base.identifier import derived_id
-from interlock.errors import ForbiddenInRunError, InvalidInputError, StepFailedError
+from interlock.errors import InvalidInputError, StepFailedError
 from interlock.orchestrator.calls import EffectOperation
 from interlock.orchestrator.ending import RunContinuation
-from interlock.orchestrator.loop import user_line
 from interlock.orchestrator.operation import Operation
 from interlock.orchestrator.retry import NO_RETRY, Retry
 from interlock.orchestrator.session import Session
@@ -173,7 +172,6 @@ class Run:
             total_timeout,
             known.is_async,
         )
-        self._check_caller()
         try:
             return await self._session.issue(StepOperation(self._session, label, plan))
         except StepFailedError as error:
@@ -417,19 +415,14 @@ class Run:
     # The seam to the session.
 
     def _issue(self, operation: Operation, named: Callable[[str], None]) -> None:
-        self._check_caller()
         self._session.issue(operation, named)
 
     async def _perform(self, operation: Operation) -> Any:
-        self._check_caller()
         return await self._session.issue(operation)
 
     def _check_caller(self) -> None:
-        if not self._session.in_code() and not self._session.closed:
-            raise ForbiddenInRunError(
-                f"{user_line()}: an operation of run {self.id} was used outside of the run's code "
-                "(in a step, a tool or a thread). Return to the agent's function and do it there."
-            )
+        if not self._session.in_code():
+            self._session.refuse_caller()
 
     def _due_us(self, duration: timedelta | None) -> int | None:
         return None if duration is None else self._after_us(duration)

@@ -19,6 +19,7 @@ from interlock.base.failure import Failure, failure_of
 from interlock.clock import Clock, Threads
 from interlock.errors import (
     BodyErasedError,
+    ForbiddenInRunError,
     InterlockError,
     NotRecordableError,
     ReplayMismatchError,
@@ -30,7 +31,7 @@ from interlock.journal.journal import Journal
 from interlock.journal.rows import Mail, RunRow
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import Ending, end_of_run, waiting_for_children
-from interlock.orchestrator.loop import RunLoop
+from interlock.orchestrator.loop import RunLoop, user_line
 from interlock.orchestrator.mailbox import Mailbox
 from interlock.orchestrator.operation import UNSET, DurableFuture, Operation, OperationHost
 from interlock.orchestrator.waits import ChildOperation, TimerOperation
@@ -140,7 +141,7 @@ class Session(OperationHost):
         self._deadline: asyncio.TimerHandle | None = None
         self.now_us = _first_claim_us(entries) or services.clock.now_us()
         self._loop = RunLoop(self, services.loop, salt=zlib.crc32(row.id.encode()))
-        self._loop.set_time(self.now_us)
+        self._loop.time_us = self.now_us
         self._body_of = body_of
         self._root: asyncio.Task[Any] | None = None
 
@@ -181,9 +182,7 @@ class Session(OperationHost):
         if event.kind == "cancel_requested":
             self._cancel_root(event.header)
         else:
-            self._operation(event.key, event.kind).fold(
-                event.kind, dict(event.header), entry.body, UNSET
-            )
+            self._operation(event.key, event.kind).fold(event.kind, event.header, entry.body, UNSET)
         self._pump()
 
     def _operation(self, key: str, kind: str) -> Operation:
@@ -221,16 +220,33 @@ class Session(OperationHost):
     def issue(
         self, operation: Operation, named: Callable[[str], None] | None = None
     ) -> DurableFuture:
-        """Begin an operation for the running code; `named` is told its key first."""
-        key = self.next_key(operation.name)
+        """Begin an operation for the running code; `named` is told its key first.
+
+        Raises `ForbiddenInRunError` when the caller is not the run's own code.
+        """
+        loop = self._loop
+        if not loop.runs_here():
+            self.refuse_caller()
+        key = loop.node().key(operation.name)
         self.enter(operation, key)
         if named is not None:
             named(key)
-        future = DurableFuture(loop=self._loop)
+        future = DurableFuture(loop=loop)
         future.operation = operation
         operation.future = future
-        self.launch(operation)
+        operation.context = copy_context()
+        if self.live and not self.draining:
+            operation.start()
         return future
+
+    def refuse_caller(self) -> None:
+        """Raise `ForbiddenInRunError`, unless the run is being torn down."""
+        if not self.closed:
+            raise ForbiddenInRunError(
+                f"{user_line()}: an operation of run {self.run_id} was used outside of the run's "
+                "code (in a step, a tool or a thread). Return to the agent's function and do it "
+                "there."
+            )
 
     def enter(self, operation: Operation, key: str) -> None:
         """Make the operation known under its key."""
@@ -238,11 +254,6 @@ class Session(OperationHost):
             raise TornDown
         operation.key = key
         self._operations[key] = operation
-
-    def launch(self, operation: Operation) -> None:
-        """Start an operation, unless there is history yet or the process is about to stop."""
-        if self.live and not self.draining:
-            operation.start()
 
     def next_key(self, name: str) -> str:
         """The key of the running code's next operation called `name`."""
@@ -256,7 +267,8 @@ class Session(OperationHost):
         """A durable timer for the run's loop (see `loop.LoopHost`)."""
         operation = TimerOperation(self, "timer", round(due_seconds * 1_000_000), fire)
         self.enter(operation, self.next_key(operation.name))
-        self.launch(operation)
+        if self.live and not self.draining:
+            operation.start()
         return partial(self._discard, operation)
 
     def _discard(self, operation: Operation) -> None:
@@ -331,14 +343,15 @@ class Session(OperationHost):
         if others:
             self.services.committed()
         if operation.key not in self._discarded:
-            self._set_time(result.at_us)
+            self.now_us = self._loop.time_us = result.at_us
             try:
-                operation.fold(draft.kind, dict(draft.header), draft.body, value)
+                operation.fold(draft.kind, draft.header, draft.body, value)
             except InterlockError as error:
                 self._park(error)
                 return
             self._pump()
-        self._check_rest()
+        if not (self._busy or self._uncommitted):
+            self._check_rest()
 
     def _accepted(
         self, result: Result | StorageError, operation: Operation | None
@@ -361,7 +374,7 @@ class Session(OperationHost):
     def working(self, change: int) -> None:
         """Count work in flight on the host."""
         self._busy += change
-        if change < 0:
+        if not (self._busy or self._uncommitted):
             self._check_rest()
 
     def arm(self, due_us: int, operation: Operation) -> asyncio.TimerHandle:
@@ -457,8 +470,7 @@ class Session(OperationHost):
     # Rest and end.
 
     def _set_time(self, at_us: int) -> None:
-        self.now_us = at_us
-        self._loop.set_time(at_us)
+        self.now_us = self._loop.time_us = at_us
 
     def _pump(self) -> None:
         self._loop.pump()

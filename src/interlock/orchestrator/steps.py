@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, NamedTuple, cast
 from interlock.base.codec import Codec, check_size, codec_for, return_type
 from interlock.base.failure import Failure, failure_of, read_failure
 from interlock.errors import InterlockError, ReplayMismatchError, StepFailedError
-from interlock.journal.event import Draft
+from interlock.journal.event import Draft, Header
 from interlock.orchestrator.operation import UNSET, Operation, OperationHost
 from interlock.orchestrator.retry import Retry
 
@@ -91,8 +91,11 @@ class StepOperation(Operation):
         self.began = False
         self.task: asyncio.Task[None] | None = None
 
-    def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """Fold a completed, failed or to-be-repeated attempt."""
+        if value is not UNSET:  # Just recorded by this very attempt.
+            self.resolve(value)
+            return
         noun, _, what = kind.partition("_")
         if noun != self.plan.noun:
             raise self._mismatch(f"a {noun}", f"a {self.plan.noun}")
@@ -101,7 +104,7 @@ class StepOperation(Operation):
             raise self._mismatch(f"tool version {version}", f"version {self.plan.version}")
         match what:
             case "completed":
-                self.resolve(self._result(body) if value is UNSET else value)
+                self.resolve(self._result(body))
             case "failed":
                 self._check_arguments(body)
                 self.reject(self._error(read_failure(self._tail(body)), header["attempts"]))
@@ -122,7 +125,7 @@ class StepOperation(Operation):
         else:
             session.working(+1)
             self.began = False
-            self.task = asyncio.Task(self._attempt(), loop=session.host)
+            self.task = asyncio.Task(self._attempt(), loop=session.host, context=self.context)
 
     def due(self) -> None:
         """The pause is over."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from interlock.base.codec import Codec
 from interlock.base.failure import Failure
 from interlock.errors import ChildFailedError, InvalidInputError, ReplayMismatchError
-from interlock.journal.event import Draft
+from interlock.journal.event import Draft, Header
 from interlock.journal.guard import Append, Guard, Refused, TakesMail, TaskOpen
 from interlock.journal.rows import Mail
 from interlock.orchestrator.operation import Operation, OperationHost, read_object
@@ -48,7 +48,7 @@ class TimerOperation(Operation):
         self.due_us = due_us
         self.fire = fire
 
-    def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """The moment has come."""
         if self.fire is not None and self.open:
             self.fire()
@@ -132,7 +132,7 @@ class SignalOperation(_MailOperation):
         self.codec = codec
         self.late = False
 
-    def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """The signal, or its absence in time."""
         if kind == "wait_timed_out":
             self.reject(TimeoutError(f"no signal {self.signal!r} came in time"))
@@ -216,7 +216,7 @@ class TaskOperation(_MailOperation):
         self.opened = False
         self.late = False
 
-    def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """Opened, decided or expired."""
         match kind:
             case "task_opened":
@@ -305,7 +305,7 @@ class StartOperation(Operation):
         self.input = b""
         self.queued: Draft | None = None
 
-    def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """The child exists."""
         if body != self.input:
             raise ReplayMismatchError(
@@ -347,7 +347,7 @@ class ChildOperation(_MailOperation):
         self.codec = codec
         self.known = known
 
-    def apply(self, kind: str, header: dict[str, Any], body: bytes | None, value: Any) -> None:
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """The child's end."""
         # Kept for a second wait for the same child, whose message is gone by then.
         self.known[self.child] = body or b"{}"

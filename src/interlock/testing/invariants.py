@@ -219,9 +219,9 @@ def _gives_leave(entry: Entry, recovery: str) -> bool:
     event = entry.event
     if event.kind == "effect_unknown":
         return recovery in ("key", "repeatable")
-    verdict = event.header.get("verdict")
-    looked_up = event.kind == "effect_looked_up" and recovery == "lookup"
-    by_verdict = (looked_up or event.kind == "effect_resolved") and verdict == "not_happened"
+    # Looked up, told by a thread that answered late, or by a person.
+    found_out = event.kind in ("effect_looked_up", "effect_resolved")
+    by_verdict = found_out and event.header.get("verdict") == "not_happened"
     return event.kind == "effect_attempt_failed" or by_verdict
 
 

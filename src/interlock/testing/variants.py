@@ -73,26 +73,24 @@ def _without(kind: type[Guard]) -> type[SimulatedStore]:
 
 
 class _TornStore(SimulatedStore):
-    """Writes what a commit says to other streams in a transaction of its own, later."""
-
-    _rest: list[Commit] | None = None
+    """Writes what a commit says to other streams in a transaction of its own, right after it."""
 
     def commit(self, items: Sequence[Commit]) -> list[Result]:
-        late, self._rest = self._rest or [], []
-        results = super().commit([*late, *(self._first(item) for item in items)])
-        return [_padded(r, i) for r, i in zip(results[len(late) :], items, strict=True)]
-
-    def _first(self, item: Commit) -> Commit:
-        if len(item.appends) > 1:
-            self._rest = [*(self._rest or []), Commit(item.appends[1:])]
-        return item._replace(appends=item.appends[:1])
+        results = super().commit([item._replace(appends=item.appends[:1]) for item in items])
+        accepted = zip(items, results, strict=True)
+        rest = [Commit(i.appends[1:]) for i, r in accepted if _has_more(i, r)]
+        others = iter(super().commit(rest) if rest else ())
+        return [_joined(r, next(others)) if _has_more(i, r) else r for i, r in zip(items, results, strict=True)]
 
 
-def _padded(result: Result, item: Commit) -> Result:
-    if not isinstance(result, Committed):
-        return result
-    missing = len(item.appends) - len(result.places)
-    return result._replace(places=[*result.places, *[(0, 0)] * missing])
+def _has_more(item: Commit, result: Result) -> bool:
+    return len(item.appends) > 1 and isinstance(result, Committed)
+
+
+def _joined(first: Result, rest: Result) -> Result:
+    if isinstance(first, Committed) and isinstance(rest, Committed):
+        return first._replace(places=[*first.places, *rest.places])
+    return first
 
 
 class _HastyJournal(SimulatedJournal):

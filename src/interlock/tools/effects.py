@@ -10,6 +10,7 @@ changes nothing (`repeatable`), or ask a person (`never`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, NewType, TypeVar
 
@@ -93,7 +94,7 @@ class EffectLog:
         """Whether a person has been asked, and has not answered yet."""
         return bool(self.task)
 
-    def apply(self, kind: str, header: dict[str, Any], at_us: int) -> None:
+    def apply(self, kind: str, header: Mapping[str, Any], at_us: int) -> None:
         """Fold one of the effect's events in."""
         match kind:
             case "effect_intended":

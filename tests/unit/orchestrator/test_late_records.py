@@ -303,3 +303,50 @@ def test_code_left_behind_by_the_agent_does_nothing_more(tmp_path: Path, what: s
             assert not local.store.effects()
 
     asyncio.run(main())
+
+
+def test_an_effect_cancelled_by_code_that_has_returned(tmp_path: Path) -> None:
+    app = app_in(tmp_path)
+    held: list[HeldStore] = []
+    ends, stays = asyncio.Event(), asyncio.Event()
+    sent: list[int] = []
+
+    @app.tool(effect="write", recovery="key")
+    async def write(n: int, *, key: EffectKey) -> int:
+        sent.append(n)
+        await (ends if n == 1 else stays).wait()
+        return n
+
+    @app.agent("a")
+    async def a(run: Run) -> str:
+        cancelled = asyncio.create_task(run.call(write, 1))
+        left_behind = asyncio.create_task(run.call(write, 2))
+        await run.wait("go")
+        cancelled.cancel()
+        return f"{cancelled.done()} {left_behind.done()}"
+
+    async def before() -> str:
+        async with crashing(app, held=held.append) as local:
+            handle = await local.start("a")
+            await until(lambda: len(sent) == 2)
+            # The signal is on its way to disk; behind it the effect's result; the code cancels then.
+            held[0].hold(after=1)
+            await local.client.signal(handle.id, "go")
+            await until(held[0].holding.is_set)
+            ends.set()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            held[0].release()
+            await until(lambda: "operation_cancelled" in kinds(local, handle.id))
+            order = kinds(local, handle.id)
+            assert order.index("effect_completed") < order.index("operation_cancelled")
+            return handle.id
+
+    async def main() -> Any:
+        run = await before()
+        stays.set()
+        async with executing(app) as local:
+            row = await until_state(local, run, "completed", "failed", "parked")
+            return local.result_of(row, app.agents["a"])
+
+    assert asyncio.run(main()) == "False False"

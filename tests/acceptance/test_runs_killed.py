@@ -1,0 +1,134 @@
+"""A process that executes runs is killed with SIGKILL; the next one continues all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+
+from interlock.journal import open_store
+from interlock.journal.rows import RunFilter
+from tests.support.local import executing, until_state
+from tests.support.processes import heard, program
+from tests.support.victim import RUNS, app_of, bookings
+
+VICTIM = "tests.support.victim"
+KILLS = 6
+
+
+def killed_until_done(folder: Path, seed: int) -> int:
+    """Run the program again and again, killing it at random moments; how often it was killed."""
+    moments = random.Random(seed)
+    killed = 0
+    while True:
+        with program(VICTIM, "work", str(folder)) as process:
+            assert heard(process, "ready")
+            if killed < KILLS:
+                killer = threading.Timer(moments.uniform(0.02, 0.5), process.kill)
+                killer.start()
+            done = heard(process, "done")
+            killer.cancel()
+            if done:
+                return killed
+            assert process.wait(60) == -signal.SIGKILL
+            killed += 1
+
+
+def test_every_run_ends_and_nothing_is_made_twice(tmp_path: Path) -> None:
+    killed = killed_until_done(tmp_path, seed=20260101)
+    assert killed >= 1
+    store = open_store(str(tmp_path / "journal.db"))
+    try:
+        runs = store.runs(RunFilter(limit=1000))
+        assert Counter(run.state for run in runs) == {"completed": 2 * RUNS}
+        assert {e.state for e in store.effects(limit=10_000)} == {"completed"}
+        assert store.inbox() == []
+        assert list(store.verify()) == []
+        assert list(store.rebuild()) == []
+    finally:
+        store.close()
+    booked = bookings(tmp_path)
+    for recovery in ("key", "lookup", "repeatable", "never"):
+        lines = [line for line in booked if line[0] == recovery]
+        keys = {(number, key) for _, number, key in lines}
+        assert len(keys) == RUNS, f"{recovery}: one effect key a run, at every attempt"
+        if recovery in ("lookup", "never"):
+            assert len(lines) == RUNS, f"{recovery}: booked once"
+
+
+def test_a_run_that_kills_its_process_five_times_is_parked(tmp_path: Path) -> None:
+    app = app_of(tmp_path)
+
+    async def start() -> tuple[str, str]:
+        async with app.client() as client:
+            return (await client.start("kills")).run, (await client.start("echo", 1)).run
+
+    poison, other = asyncio.run(start())
+    for _ in range(5):
+        with program(VICTIM, "execute", str(tmp_path)) as process:
+            assert process.wait(120) == -signal.SIGKILL
+    assert len(bookings(tmp_path)) == 5
+
+    async def rest() -> None:
+        async with executing(app) as local:
+            row = await until_state(local, poison, "parked")
+            assert row.reason == "poison"
+            message = local.client.result(row)["message"]
+            assert "5 times" in message
+            assert f"interlock retry {poison}" in message
+            await until_state(local, other, "completed")
+
+    asyncio.run(rest())
+    assert len(bookings(tmp_path)) == 5, "its code does not run again"
+
+
+def test_a_thread_that_does_not_end_does_not_keep_the_process(tmp_path: Path) -> None:
+    with program(VICTIM, "hang", str(tmp_path)) as process:
+        assert heard(process, "ready")
+        assert heard(process, "done")
+        assert process.wait(60) == 0
+
+
+def test_two_processes_that_start_under_the_same_keys(tmp_path: Path) -> None:
+    open_store(str(tmp_path / "journal.db")).close()
+    said: list[list[list[str]]] = []
+    with (
+        program(VICTIM, "start", str(tmp_path), "same") as one,
+        program(VICTIM, "start", str(tmp_path), "same") as two,
+    ):
+        for process in (one, two):
+            assert heard(process, "ready")
+        for process in (one, two):
+            assert process.stdin is not None
+            process.stdin.write(os.linesep)
+            process.stdin.flush()
+        for process in (one, two):
+            assert process.stdout is not None
+            said.append([line.split() for line in process.stdout])
+            assert process.wait(60) == 0
+    for first, second in zip(*said, strict=True):
+        assert first[1] == second[1], "the same run"
+        assert sorted([first[2], second[2]]) == ["False", "True"], "made by one of them"
+    store = open_store(str(tmp_path / "journal.db"))
+    assert len(store.runs(RunFilter(limit=100))) == 20
+    store.close()
+
+
+def test_two_processes_that_start_under_the_same_keys_with_other_inputs(tmp_path: Path) -> None:
+    open_store(str(tmp_path / "journal.db")).close()
+    said: list[list[list[str]]] = []
+    with (
+        program(VICTIM, "start", str(tmp_path), "one") as one,
+        program(VICTIM, "start", str(tmp_path), "two") as two,
+    ):
+        for process in (one, two):
+            assert heard(process, "ready")
+            assert process.stdin is not None
+        for process in (one, two):
+            said.append([line.split() for line in process.communicate("\n", timeout=60)[0].splitlines()])
+    for first, second in zip(*said, strict=True):
+        assert sorted(["conflict" in first, "conflict" in second]) == [False, True]
