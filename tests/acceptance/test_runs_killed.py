@@ -12,7 +12,7 @@ from pathlib import Path
 
 from interlock.journal import open_store
 from interlock.journal.rows import RunFilter
-from tests.support.local import executing, until_state
+from tests.support.local import executing, until, until_state
 from tests.support.processes import heard, program
 from tests.support.victim import RUNS, app_of, bookings
 
@@ -60,30 +60,63 @@ def test_every_run_ends_and_nothing_is_made_twice(tmp_path: Path) -> None:
             assert len(lines) == RUNS, f"{recovery}: booked once"
 
 
-def test_a_run_that_kills_its_process_five_times_is_parked(tmp_path: Path) -> None:
-    app = app_of(tmp_path)
+def _until_parked(folder: Path, run: str) -> None:
+    async def parked() -> None:
+        async with app_of(folder).client() as client:
+            await until(lambda: client.run(run).state == "parked", "parked", seconds=60)
 
-    async def start() -> tuple[str, str]:
-        async with app.client() as client:
-            return (await client.start("kills")).run, (await client.start("echo", 1)).run
+    asyncio.run(parked())
 
-    poison, other = asyncio.run(start())
+
+def _started(folder: Path, *agents: str) -> list[str]:
+    async def start() -> list[str]:
+        async with app_of(folder).client() as client:
+            return [(await client.start(agent)).run for agent in agents]
+
+    return asyncio.run(start())
+
+
+def _killed_five_times(folder: Path) -> None:
     for _ in range(5):
-        with program(VICTIM, "execute", str(tmp_path)) as process:
+        with program(VICTIM, "execute", str(folder)) as process:
             assert process.wait(120) == -signal.SIGKILL
+
+
+def test_a_run_that_kills_its_process_five_times_is_parked(tmp_path: Path) -> None:
+    (poison,) = _started(tmp_path, "kills")
+    _killed_five_times(tmp_path)
     assert len(bookings(tmp_path)) == 5
+    with program(VICTIM, "execute", str(tmp_path)) as process:
+        # In a process of its own: if the run were executed once more, the test would die with it.
+        _until_parked(tmp_path, poison)
+        assert process.poll() is None
+    assert len(bookings(tmp_path)) == 5, "its code does not run again"
+    store = open_store(str(tmp_path / "journal.db"))
+    row = store.run(poison)
+    assert row is not None
+    assert row.result_position is not None
+    told = store.entry(row.result_position)
+    store.close()
+    assert row.reason == "poison"
+    assert told is not None
+    assert b"5 times" in (told.body or b"")
+    assert f"interlock retry {poison}".encode() in (told.body or b"")
+
+
+def test_the_neighbours_of_a_run_that_kills_are_not_parked(tmp_path: Path) -> None:
+    before, poison, after = _started(tmp_path, "slow", "kills", "slow")
+    _killed_five_times(tmp_path)
+    with program(VICTIM, "execute", str(tmp_path)) as process:
+        _until_parked(tmp_path, poison)
+        assert process.poll() is None
 
     async def rest() -> None:
-        async with executing(app) as local:
-            row = await until_state(local, poison, "parked")
-            assert row.reason == "poison"
-            message = local.client.result(row)["message"]
-            assert "5 times" in message
-            assert f"interlock retry {poison}" in message
-            await until_state(local, other, "completed")
+        async with executing(app_of(tmp_path)) as local:
+            for run in (before, after):
+                row = await until_state(local, run, "completed", "parked")
+                assert row.state == "completed", row
 
     asyncio.run(rest())
-    assert len(bookings(tmp_path)) == 5, "its code does not run again"
 
 
 def test_a_thread_that_does_not_end_does_not_keep_the_process(tmp_path: Path) -> None:

@@ -177,6 +177,15 @@ def test_each_commit_of_a_group_has_looked_at_its_own_mail(store: Store) -> None
     assert details == [f"1 unread after position {first}", "2 unread after position 0"]
 
 
+def test_a_reservation_is_returned_once_in_a_group(store: Store) -> None:
+    prepared(store)
+    settled = event("budget_settled", hold="h1", amount=0)
+    items = [reserving("h1"), commit("x", settled, settled), reserving("h2"), reserving("h3")]
+    results = store.commit(items)
+    assert [type(result) for result in results] == [Committed, Committed, Committed, Refused]
+    assert_sound(store)
+
+
 def test_a_refused_claim_claims_nothing_in_its_group(store: Store) -> None:
     lost = keyed("r8")
     lost = lost._replace(guards=(*lost.guards, TaskOpen("none")))

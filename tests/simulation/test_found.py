@@ -14,7 +14,7 @@ from interlock.testing.simulation import Workshop
 from interlock.testing.walks import walk_through
 
 # Other people, other pauses, other moments to die.
-SEEDS = 6
+SEEDS = 3
 
 
 def seq(*of: Node) -> Node:

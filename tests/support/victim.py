@@ -43,13 +43,16 @@ def app_of(folder: Path) -> App:
 
     @app.agent("kills")
     async def kills(run: Run) -> None:
-        await run.sleep(timedelta(0))
         _book(folder, "kills", 0, "-")
         os.kill(os.getpid(), signal.SIGKILL)
 
     @app.agent("hangs")
     async def hangs(run: Run) -> None:
         await run.step(threading.Event().wait)
+
+    @app.agent("slow")
+    async def slow(run: Run) -> None:
+        await run.step(asyncio.sleep, 0.3)
 
     @app.agent("echo")
     async def echo(run: Run, given: Any) -> Any:

@@ -30,6 +30,7 @@ from interlock.journal.rows import Mail, RunRow
 from interlock.orchestrator.admission import Admission
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import cancel_children, child_message
+from interlock.orchestrator.history import History
 from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.start import first_claim
@@ -296,13 +297,13 @@ class Executor:
 
     def _begin(self, row: RunRow, epoch: int, entries: list[Entry], mail: Sequence[Mail]) -> None:
         agent = self._agents[row.agent]
-        begin_body = partial(self._body, entries[0].body)
-        session = self._session_type(self, row, agent, epoch, entries, mail, begin_body)
+        history = History(row.id, entries)
+        session = self._session_type(self, row, agent, epoch, history, mail, self._body)
         self._sessions[row.id] = session
         session.begin()
 
-    def _body(self, body: bytes | None, session: Session) -> Any:
-        return agent_body(session, self._version_of, body)
+    def _body(self, session: Session) -> Any:
+        return agent_body(session, self._version_of)
 
     def _version_of(self, agent: str) -> str:
         return f"{self._code_version}:{self._agents[agent].version}"

@@ -89,7 +89,7 @@ class Run:
         if model is not None:
             codec = codec_for(model)
             label = f"the state of run {session.run_id}"
-            carried = session.carried_state
+            carried = session.history.carried_state()
             self._state = model() if carried is None else codec.decode(carried, label)
             session.state_body = lambda: codec.encode(self._state, label)
 
@@ -432,13 +432,11 @@ class Run:
         return min(due_us, LAST_MOMENT_US)
 
 
-def agent_body(
-    session: Session, code_version: Callable[[str], str], body: bytes | None
-) -> Awaitable[Any]:
-    """The coroutine of the agent's function for a session. `body` is the recorded input."""
+def agent_body(session: Session, code_version: Callable[[str], str]) -> Awaitable[Any]:
+    """The coroutine of the agent's function for a session, with its recorded input."""
     run = Run(session, code_version)
     agent = session.agent
     if not agent.takes_input:
         return agent.function(run)
     label = f"the recorded input of run {session.run_id}"
-    return agent.function(run, agent.input.decode(body or b"null", label))
+    return agent.function(run, agent.input.decode(session.history.input(), label))

@@ -13,12 +13,11 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Final, Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 from interlock.base.failure import Failure, failure_of
 from interlock.clock import Clock, Threads
 from interlock.errors import (
-    BodyErasedError,
     ForbiddenInRunError,
     InterlockError,
     NotRecordableError,
@@ -31,6 +30,7 @@ from interlock.journal.journal import Journal
 from interlock.journal.rows import Mail, RunRow
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import Ending, end_of_run, waiting_for_children
+from interlock.orchestrator.history import History
 from interlock.orchestrator.loop import RunLoop, user_line
 from interlock.orchestrator.mailbox import Mailbox
 from interlock.orchestrator.operation import UNSET, DurableFuture, Operation, OperationHost
@@ -39,21 +39,6 @@ from interlock.orchestrator.waits import ChildOperation, TimerOperation
 __all__ = ["Services", "Session", "TornDown"]
 
 _log = logging.getLogger("interlock")
-
-# Events of a run's stream that no operation is the fold of.
-_BOOKKEEPING: Final = frozenset(
-    [
-        "run_queued",
-        "run_claimed",
-        "run_suspended",
-        "run_released",
-        "run_retried",
-        "run_continued",
-        "run_parked",
-        "state_changed",
-        "task_withdrawn",
-    ]
-)
 
 
 class TornDown(BaseException):
@@ -100,7 +85,7 @@ class Session(OperationHost):
         row: RunRow,
         agent: Agent,
         epoch: int,
-        entries: Sequence[Entry],
+        history: History,
         mail: Sequence[Mail],
         body_of: Callable[[Session], Any],
     ) -> None:
@@ -123,13 +108,12 @@ class Session(OperationHost):
         self.child_results: dict[str, bytes] = {}
         self.outcome = ""
         self.cancel_reason = ""
-        self.seed = ""
+        self.history = history
+        self.seed = history.seed()
         self.ending: Ending | None = None
         self.wake_at_us: int | None = None
         self.state_body: Callable[[], bytes | None] = lambda: None
-        self.recorded_state = _recorded_state(entries)
-        self.carried_state = _carried_state(entries)
-        self._entries = entries
+        self.recorded_state = history.recorded_state()
         self._operations: dict[str, Operation] = {}
         self._discarded: set[str] = set()
         self._busy = 0
@@ -139,7 +123,7 @@ class Session(OperationHost):
         self._code_ended = False
         self._broken: InterlockError | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self.now_us = _first_claim_us(entries) or services.clock.now_us()
+        self.now_us = history.began_us() or services.clock.now_us()
         self._loop = RunLoop(self, services.loop, salt=zlib.crc32(row.id.encode()))
         self._loop.time_us = self.now_us
         self._body_of = body_of
@@ -150,34 +134,20 @@ class Session(OperationHost):
     def begin(self) -> None:
         """Replay what is recorded, then go live. Called once, from a callback of the host loop."""
         try:
-            self._require_input()
-            self.seed = _seed(self._entries)
             context = copy_context()
             self._root = self._loop.begin(self._body_of(self), context)
             self._pump()
-            for entry in self._entries:
+            for entry in self.history.outcomes():
                 self._replay(entry)
         except InterlockError as error:
             self._park(error)
             return
-        self._entries = ()
         self._go_live()
-
-    def _require_input(self) -> None:
-        if any(entry.erased for entry in self._entries[:1]):
-            raise BodyErasedError(
-                f"run {self.run_id}: its input was erased and it cannot continue. Cancel it."
-            )
 
     def _replay(self, entry: Entry) -> None:
         event = entry.event
-        if event.kind in _BOOKKEEPING or event.key in self._discarded:
+        if event.key in self._discarded:
             return
-        if entry.erased:
-            raise BodyErasedError(
-                f"run {self.run_id}: the body of event {event.seq} ({event.kind}) was erased and "
-                "the run needs it to continue. Cancel the run, or start a new one."
-            )
         self._set_time(event.at_us)
         if event.kind == "cancel_requested":
             self._cancel_root(event.header)
@@ -634,25 +604,3 @@ class Session(OperationHost):
             operation.stop()
         self._loop.tear_down()
         self._operations.clear()
-
-
-def _first_claim_us(entries: Sequence[Entry]) -> int | None:
-    for entry in entries:
-        if entry.event.kind == "run_claimed":
-            return entry.event.at_us
-    return None
-
-
-def _carried_state(entries: Sequence[Entry]) -> bytes | None:
-    """The state that `continue_as_new` handed to this generation, if any."""
-    kinds = [entry.event.kind for entry in entries[:2]]
-    return entries[1].body if kinds == ["run_continued", "state_changed"] else None
-
-
-def _recorded_state(entries: Sequence[Entry]) -> bytes | None:
-    bodies = [e.body for e in entries if e.event.kind == "state_changed"]
-    return bodies[-1] if bodies else None
-
-
-def _seed(entries: Sequence[Entry]) -> str:
-    return next((str(e.event.header["seed"]) for e in entries if "seed" in e.event.header), "")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, Final
 
 from interlock.app import App
@@ -21,6 +20,7 @@ from interlock.journal.journal import Journal
 from interlock.journal.rows import RunRow
 from interlock.journal.store import Store
 from interlock.orchestrator.agent import Agent
+from interlock.orchestrator.history import History
 from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
 from interlock.testing.external import SilentOutside
@@ -137,8 +137,8 @@ def _commits_of(store: Store, row: RunRow, history: list[Entry], app: App) -> li
     clock = VirtualClock("replay")
     loop = VirtualLoop(clock, Surroundings(clock))
     services = _Replay(store, app, loop, clock)
-    body = partial(_body, history[0].body)
-    session = Session(services, row, app.agents[row.agent], 1, history, (), body)
+    events = History(row.id, history)
+    session = Session(services, row, app.agents[row.agent], 1, events, (), _body)
     loop.call_soon(session.begin)
     loop.call_later(1.0, _give_up, services)
     loop.run_until_complete(services.is_over)
@@ -154,8 +154,8 @@ def _give_up(services: _Replay) -> None:
         services.is_over.set_result(None)
 
 
-def _body(body: bytes | None, session: Session) -> Any:
-    return agent_body(session, lambda _: "", body)
+def _body(session: Session) -> Any:
+    return agent_body(session, lambda _: "")
 
 
 def _differences(where: str, drafts: Sequence[Draft], ending: Sequence[Entry]) -> Iterator[str]:

@@ -308,13 +308,14 @@ def test_code_left_behind_by_the_agent_does_nothing_more(tmp_path: Path, what: s
 def test_an_effect_cancelled_by_code_that_has_returned(tmp_path: Path) -> None:
     app = app_in(tmp_path)
     held: list[HeldStore] = []
-    ends, stays = asyncio.Event(), asyncio.Event()
+    ends, stays, returned = asyncio.Event(), asyncio.Event(), asyncio.Event()
     sent: list[int] = []
 
     @app.tool(effect="write", recovery="key")
     async def write(n: int, *, key: EffectKey) -> int:
         sent.append(n)
         await (ends if n == 1 else stays).wait()
+        returned.set()
         return n
 
     @app.agent("a")
@@ -334,8 +335,7 @@ def test_an_effect_cancelled_by_code_that_has_returned(tmp_path: Path) -> None:
             await local.client.signal(handle.id, "go")
             await until(held[0].holding.is_set)
             ends.set()
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            await returned.wait()
             held[0].release()
             await until(lambda: "operation_cancelled" in kinds(local, handle.id))
             order = kinds(local, handle.id)
