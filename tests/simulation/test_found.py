@@ -89,7 +89,7 @@ FOUND: Final[Mapping[str, Program]] = {
         seq(several("race", wait("a"), step("s"))), "a", start_after_ms=200
     ),
     "a word about one call is not taken for a word about a later one": program(
-        seq(write("w", "never", "made_then_lost", "lost"))
+        seq(write("w", "never", "lost"))
     ),
     "an effect that the code left behind is followed after a restart": program(
         seq(several("completed", write("w", "never"), write("v", "key"), wait("b"))),

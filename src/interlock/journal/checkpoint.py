@@ -12,9 +12,11 @@ not be caught by them.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Generator, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "CheckpointLog", "HasHeads", "digest_heads"]
 
 _FIRST = sha256(b"").hexdigest()
-_OWNER_ONLY = 0o600
 _EVERYBODY_READS = 0o644
+_TAIL_BYTES = 4096
 
 
 class HasHeads(Protocol):
@@ -74,7 +76,7 @@ def digest_heads(heads: Iterable[ChangedHead]) -> str:
 
 
 class CheckpointLog:
-    """The checkpoints of one database, beside it. One process writes at a time."""
+    """The checkpoints of one database, beside it. Safe between threads and processes."""
 
     def __init__(self, database: str, clock: Clock) -> None:
         self.path = Path(f"{database}.checkpoints.jsonl")
@@ -82,19 +84,28 @@ class CheckpointLog:
         self.public_path = Path(f"{database}.pub")
         self._clock = clock
         self._key: Ed25519PrivateKey | None = None
-        self._last: tuple[int, str] | None = None
 
     def write(self, store: HasHeads) -> Checkpoint | None:
         """Add a checkpoint and sync it; None when nothing changed since the last one.
 
-        Costs one pass over the events since then. Creates the keys when there are none. May be
+        Costs two passes over the events since then. Creates the keys when there are none. May be
         repeated. Raises `StorageCorruptError` when the last line or the key cannot be read, and
         `OSError` when the disk does not take it.
         """
-        position, prev = self._last or self._read_last()
-        now = store.heads_since(position)
-        if now.position <= position:
+        position, _ = self._read_last()
+        if store.heads_since(position).position <= position:
             return None
+        key = self._private_key()
+        with _locked(self.path) as descriptor:
+            position, prev = self._read_last()
+            now = store.heads_since(position)
+            if now.position <= position:
+                return None
+            checkpoint = self._signed(now, prev, key)
+            _append_line(descriptor, checkpoint.line())
+        return checkpoint
+
+    def _signed(self, now: HeadsAt, prev: str, key: Ed25519PrivateKey) -> Checkpoint:
         unsigned = Checkpoint(
             position=now.position,
             at_us=self._clock.now_us(),
@@ -103,11 +114,7 @@ class CheckpointLog:
             prev=prev,
             signature="",
         )
-        signature = self._private_key().sign(unsigned.signed()).hex()
-        checkpoint = unsigned._replace(signature=signature)
-        _append_line(self.path, checkpoint.line())
-        self._last = (checkpoint.position, _hash_line(checkpoint.line()))
-        return checkpoint
+        return unsigned._replace(signature=key.sign(unsigned.signed()).hex())
 
     def problems(self, verified: list[Checkpoint]) -> Iterator[str]:
         """Check signatures and the chain of lines; fills `verified` with the lines that hold."""
@@ -140,18 +147,29 @@ class CheckpointLog:
             return []
         return text.split("\n")[:-1]
 
+    def _last_line(self) -> str | None:
+        """The last complete line, without reading the whole file."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                tail = file.read()
+        except FileNotFoundError:
+            return None
+        lines = tail.decode("utf-8", errors="replace").split("\n")[:-1]
+        return lines[-1] if lines else None
+
     def _read_last(self) -> tuple[int, str]:
-        lines = self._lines()
-        if not lines:
+        last = self._last_line()
+        if last is None:
             return 0, _FIRST
-        checkpoint = _parse(lines[-1])
+        checkpoint = _parse(last)
         if checkpoint is None:
             raise StorageCorruptError(
                 f"The last line of {str(self.path)!r} is no checkpoint, so none can follow it. "
                 "Remedy: keep a copy of the file for inquiry, then remove it; a new one begins.",
                 path=str(self.path),
             )
-        return checkpoint.position, _hash_line(lines[-1])
+        return checkpoint.position, _hash_line(last)
 
     def _private_key(self) -> Ed25519PrivateKey:
         if self._key is None:
@@ -171,13 +189,8 @@ class CheckpointLog:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        draft = self.key_path.with_name(f"{self.key_path.name}.{os.getpid()}")
-        _write_new(draft, pem, _OWNER_ONLY)
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, self.key_path)
-        finally:
-            draft.unlink()
+        with _draft_of(self.key_path, pem) as draft, contextlib.suppress(FileExistsError):
+            self.key_path.hardlink_to(draft)
 
     def _load_key(self) -> Ed25519PrivateKey:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -199,9 +212,9 @@ class CheckpointLog:
         pem = self._key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        draft = self.public_path.with_name(f"{self.public_path.name}.{os.getpid()}")
-        _write_new(draft, pem, _EVERYBODY_READS)
-        draft.replace(self.public_path)
+        with _draft_of(self.public_path, pem) as draft, contextlib.suppress(FileExistsError):
+            draft.chmod(_EVERYBODY_READS)
+            self.public_path.hardlink_to(draft)
 
     def _public_key(self) -> Ed25519PublicKey:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -250,25 +263,35 @@ def _hash_line(line: str) -> str:
     return sha256(line.encode()).hexdigest()
 
 
-def _append_line(path: Path, line: str) -> None:
-    """Add a line and sync it, in the place of a last one that was never finished."""
+@contextlib.contextmanager
+def _locked(path: Path) -> Generator[int]:
+    """The file, made when it is absent, while nobody else adds to it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _EVERYBODY_READS)
     try:
-        size = os.fstat(descriptor).st_size
-        end = os.pread(descriptor, size, 0).rfind(b"\n") + 1
-        os.ftruncate(descriptor, end)
-        os.pwrite(descriptor, f"{line}\n".encode(), end)
-        os.fsync(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """Write a file of our own name, which a process of the same number may have left behind."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+def _append_line(descriptor: int, line: str) -> None:
+    """Add a line and sync it, in the place of a last one that was never finished."""
+    size = os.fstat(descriptor).st_size
+    start = max(0, size - _TAIL_BYTES)
+    end = start + os.pread(descriptor, _TAIL_BYTES, start).rfind(b"\n") + 1
+    os.ftruncate(descriptor, end)
+    os.pwrite(descriptor, f"{line}\n".encode(), end)
+    os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _draft_of(path: Path, content: bytes) -> Generator[Path]:
+    """A synced file beside `path` that its owner alone may read, gone afterwards."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
     try:
         os.write(descriptor, content)
         os.fsync(descriptor)
+        yield Path(name)
     finally:
         os.close(descriptor)
+        Path(name).unlink()

@@ -18,6 +18,7 @@ from interlock.orchestrator.agent import Agent
 __all__ = ["Admission"]
 
 _ENDED_AT_ONCE: Final = 100
+_CLAIMS_OF_A_SUSPECT: Final = 2
 
 
 class Admission:
@@ -28,6 +29,10 @@ class Admission:
         self._agents = agents
         self._concurrency = concurrency
         self._interrupted: collections.deque[str] = collections.deque()
+        # Runs that were executing at several crashes in a row without getting further. One of them
+        # may be the reason: they are tried one after the other, so that only that one is parked.
+        self._suspects: collections.deque[str] = collections.deque()
+        self._suspect = ""
         self._by_agent: collections.Counter[str] = collections.Counter()
         self._by_tenant: collections.Counter[str] = collections.Counter()
         self._changed = True
@@ -56,6 +61,7 @@ class Admission:
 
     def ended(self, run: str) -> None:
         """A run's place is free. Repeatable."""
+        self._changed = self.cleared(run) or self._changed
         place = self.executing.pop(run, None)
         if place is not None:
             self._by_agent[place[0]] -= 1
@@ -83,10 +89,7 @@ class Admission:
 
     def next(self, now_us: int) -> Iterator[RunRow]:
         """The runs to claim now. The caller reports each with `began` before taking the next."""
-        while self._interrupted and self._free() > 0:
-            row = self._store.run(self._interrupted.popleft())
-            if row is not None and row.state == "running" and row.id not in self.executing:
-                yield row
+        yield from self._from_crash()
         if not self._changed and (self._look_again_us is None or now_us < self._look_again_us):
             return
         self._changed = False
@@ -94,6 +97,28 @@ class Admission:
         yield from self._from_queue(now_us)
         self._starved = self._free() <= 0 or bool(self._full_agents())
         self._look_again_us = self._store.next_wake_us(now_us)
+
+    def _from_crash(self) -> Iterator[RunRow]:
+        while self._interrupted and self._free() > 0:
+            row = self._store.run(self._interrupted.popleft())
+            if row is None or row.state != "running" or row.id in self.executing:
+                continue
+            if row.claims >= _CLAIMS_OF_A_SUSPECT:
+                self._suspects.append(row.id)
+            else:
+                yield row
+        while self._suspects and self._suspect == "" and self._free() > 0:
+            row = self._store.run(self._suspects.popleft())
+            if row is not None:
+                self._suspect = row.id
+                yield row
+
+    def cleared(self, run: str) -> bool:
+        """A run has got further: if it was the suspect, the next one's turn has come."""
+        if run != self._suspect:
+            return False
+        self._suspect = ""
+        return True
 
     def _free(self) -> int:
         return self._concurrency - len(self.executing)

@@ -329,6 +329,11 @@ class Executor:
             raise NotFoundError(f"no agent {name!r} is declared; there are: {known}.", agent=name)
         return found
 
+    def progressed(self, run: str) -> None:
+        """A claim has led to its first new event (see `session.Services`)."""
+        if self._admission.cleared(run):
+            self.nudge()
+
     def ended(self, session: Session) -> None:
         """A session is over."""
         self._sessions.pop(session.run_id, None)

@@ -63,6 +63,10 @@ class Services(Protocol):
         """A declared agent. Raises `NotFoundError`."""
         ...
 
+    def progressed(self, run: str) -> None:
+        """A claim has led to its first new event."""
+        ...
+
     def ended(self, session: Session) -> None:
         """The session is over: suspended, finished, parked, released or lost."""
         ...
@@ -119,6 +123,7 @@ class Session(OperationHost):
         self._busy = 0
         self._uncommitted = 0
         self._resting = False
+        self._progressed = False
         self._finishing = False
         self._code_ended = False
         self._broken: InterlockError | None = None
@@ -146,7 +151,9 @@ class Session(OperationHost):
 
     def _replay(self, entry: Entry) -> None:
         event = entry.event
-        if event.key in self._discarded:
+        # What the code was cancelling when it returned has nobody left to tell.
+        unheard = self._code_ended and event.kind == "operation_cancelled"
+        if unheard or event.key in self._discarded:
             return
         self._set_time(event.at_us)
         if event.kind == "cancel_requested":
@@ -312,6 +319,9 @@ class Session(OperationHost):
             return
         if others:
             self.services.committed()
+        if not self._progressed:
+            self._progressed = True
+            self.services.progressed(self.run_id)
         if operation.key not in self._discarded:
             self.now_us = self._loop.time_us = result.at_us
             try:

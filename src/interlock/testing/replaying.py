@@ -75,6 +75,9 @@ class _Replay:
     def committed(self) -> None:
         """Nothing was."""
 
+    def progressed(self, run: str) -> None:
+        """Nobody waits for it."""
+
     def failed(self, error: StorageError) -> None:
         """The journal of a replay cannot fail."""
         raise error

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from interlock.clock import spawn_thread
 from interlock.errors import StorageCorruptError
 from interlock.journal import open_store
 from interlock.journal.checkpoint import CheckpointLog
@@ -124,6 +126,21 @@ def test_the_key_is_what_signs_after_an_erasure(store: Store, path: Path) -> Non
     log_of(path).write(store)
     store.erase([3], by="ada", reason="r")
     assert list(verify_all(store, log_of(path))) == []
+
+
+def test_two_that_write_at_once_do_not_spoil_each_others_lines(store: Store, path: Path) -> None:
+    other = open_store(str(path))
+    for number in range(20):
+        write(store, commit("a", event("e", str(number))))
+        threads = [
+            spawn_thread(partial(log_of(path).write, opened), name="checkpoint")  # pyright: ignore[reportArgumentType]
+            for opened in (store, other)
+        ]
+        for thread in threads:
+            thread.join()
+    assert len(Path(f"{path}.checkpoints.jsonl").read_text().splitlines()) == 20
+    assert list(verify_all(store, log_of(path))) == []
+    other.close()
 
 
 def test_the_journal_does_not_load_cryptography() -> None:

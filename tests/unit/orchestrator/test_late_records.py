@@ -204,9 +204,8 @@ def test_a_thread_that_ends_while_a_person_gives_up_on_it(tmp_path: Path) -> Non
             handle = await local.start("a")
             await until(lambda: local.store.effects(states=("unknown",)), "unknown")
             effect = local.store.effects(run=handle.id)[0]
-            sending = asyncio.create_task(local.client.resolve(effect.effect_key, "given_up"))
-            await sending
-            held[0].hold()
+            held[0].hold(after=1)  # The message itself passes; what is made of it is held.
+            await local.client.resolve(effect.effect_key, "given_up")
             await until(held[0].holding.is_set, "the resolution is on its way to disk")
             free.set()
             before = asyncio.get_running_loop().time()
