@@ -17,7 +17,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from pydantic import BaseModel
 
@@ -38,7 +38,7 @@ from interlock.orchestrator.start import StartOptions
 from interlock.tools.effects import EffectClass, Recovery
 from interlock.tools.tool import Tool, declare_tool
 
-__all__ = ["App", "LocalExecutor", "RunHandle"]
+__all__ = ["App", "LocalExecutor", "RunHandle", "ToolDeclaration"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,6 +46,20 @@ AgentFunction = TypeVar("AgentFunction", bound=Callable[..., Awaitable[Any]])
 _LEASE_SECONDS = 3600.0
 _CHECKPOINT_SECONDS = 30.0
 _log = logging.getLogger("interlock")
+
+
+class ToolDeclaration(Protocol):
+    """What `@app.tool(…)` does with an async or a synchronous function."""
+
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[T]], /) -> Tool[P, T]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> Tool[P, T]: ...
+
+    def __call__(self, function: Callable[..., Any], /) -> Tool[..., Any]:
+        """Declare the function as a tool."""
+        ...
 
 
 class App:
@@ -101,14 +115,14 @@ class App:
         not_made: tuple[type[Exception], ...] = (),
         attempts: int = 3,
         pause: timedelta = timedelta(seconds=1),
-    ) -> Callable[[Callable[P, Awaitable[T]]], Tool[P, T]]:
+    ) -> ToolDeclaration:
         """Declare a tool; see `interlock.tools.tool.Tool` for what the parameters mean.
 
         A tool that writes must say how it recovers from an unknown outcome. Raises
         `DeclarationError`.
         """
 
-        def declare(function: Callable[P, Awaitable[T]]) -> Tool[P, T]:
+        def declare(function: Callable[..., Any]) -> Tool[..., Any]:
             tool = declare_tool(
                 function,
                 name=name,

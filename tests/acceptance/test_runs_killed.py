@@ -27,8 +27,8 @@ def killed_until_done(folder: Path, seed: int) -> int:
     while True:
         with program(VICTIM, "work", str(folder)) as process:
             assert heard(process, "ready")
+            killer = threading.Timer(moments.uniform(0.02, 0.5), process.kill)
             if killed < KILLS:
-                killer = threading.Timer(moments.uniform(0.02, 0.5), process.kill)
                 killer.start()
             done = heard(process, "done")
             killer.cancel()
@@ -162,6 +162,7 @@ def test_two_processes_that_start_under_the_same_keys_with_other_inputs(tmp_path
             assert heard(process, "ready")
             assert process.stdin is not None
         for process in (one, two):
-            said.append([line.split() for line in process.communicate("\n", timeout=60)[0].splitlines()])
+            lines = process.communicate("\n", timeout=60)[0].splitlines()
+            said.append([line.split() for line in lines])
     for first, second in zip(*said, strict=True):
         assert sorted(["conflict" in first, "conflict" in second]) == [False, True]

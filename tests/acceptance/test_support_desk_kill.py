@@ -46,7 +46,7 @@ SEED = int(os.environ.get("SUPPORT_DESK_SEED", "1"))
 DESK_KILLS = max(3, KILLS // 8)
 SHARE_ANYWHERE = 0.3
 LONGEST_LIFE_SECONDS = 2.0
-LONGEST_WRITE_SECONDS = 0.06
+LONGEST_WORK_SECONDS = 0.4
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(60 + 10 * KILLS + 2 * COUNT)]
 
@@ -114,12 +114,12 @@ def kill_until_done(home: Place, dice: random.Random) -> list[int]:
 
 
 def await_moment(home: Place, demo: subprocess.Popen[str], dice: random.Random) -> bool:
-    """Wait for a random moment: any, or mostly one with effects under way; False when it ended."""
+    """Wait for a random moment: any, or mostly one amid the work; False when the demo ended."""
     began_us = time.time_ns() // 1000
     anywhere = dice.random() < SHARE_ANYWHERE
-    seconds = dice.uniform(0, LONGEST_LIFE_SECONDS if anywhere else LONGEST_WRITE_SECONDS)
-    while not anywhere and demo.poll() is None and not effects_since(home, began_us):
-        time.sleep(0.002)
+    seconds = dice.uniform(0, LONGEST_LIFE_SECONDS if anywhere else LONGEST_WORK_SECONDS)
+    while not anywhere and demo.poll() is None and not wrote_since(home, began_us):
+        time.sleep(0.01)
     try:
         demo.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -127,13 +127,13 @@ def await_moment(home: Place, demo: subprocess.Popen[str], dice: random.Random) 
     return False
 
 
-def effects_since(home: Place, moment_us: int) -> bool:
-    """Whether the agent is about to write, or writing, something that it began after a moment."""
+def wrote_since(home: Place, moment_us: int) -> bool:
+    """Whether a write of the agent's was finished after a moment: it is in the midst of work."""
     if not home.journal.exists():
         return False
     with closing(open_store(home.store)) as store:
-        under_way = store.effects(("intended",))
-    return any(effect.intended_at_us > moment_us for effect in under_way)
+        made = store.effects(("completed",))
+    return any((effect.settled_at_us or 0) > moment_us for effect in made)
 
 
 def unknown_effects(home: Place) -> int:

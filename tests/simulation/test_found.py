@@ -61,10 +61,10 @@ def cancelled(ms: int, of: Node) -> Node:
     return {"do": "cancelled", "ms": ms, "of": of}
 
 
-def program(root: Node, *signals: str, **options: Any) -> Program:
+def program(root: Node, *signals: str, first_seed: int = 0, **options: Any) -> Program:
     """A program; each signal is sent to the root at once."""
     sent = [("root", s, f"t{i}", 0, False) for i, s in enumerate(signals)]
-    return Program(seed="found", settled=False, root=root, signals=sent, **options)
+    return Program(seed=str(first_seed), settled=False, root=root, signals=sent, **options)
 
 
 FOUND: Final[Mapping[str, Program]] = {
@@ -89,7 +89,11 @@ FOUND: Final[Mapping[str, Program]] = {
         seq(several("race", wait("a"), step("s"))), "a", start_after_ms=200
     ),
     "a word about one call is not taken for a word about a later one": program(
-        seq(write("w", "never", "lost"))
+        seq(write("w", "never", "lost")), first_seed=33
+    ),
+    "a question to a person is withdrawn when it is answered otherwise": program(
+        seq(step("s"), several("gather", write("w", "never"), write("v", "never", "lost"))),
+        first_seed=107,
     ),
     "an effect that the code left behind is followed after a restart": program(
         seq(several("completed", write("w", "never"), write("v", "key"), wait("b"))),
@@ -112,7 +116,8 @@ FOUND: Final[Mapping[str, Program]] = {
 @pytest.mark.parametrize("name", FOUND)
 def test_stays_mended(name: str, tmp_path: Path) -> None:
     workshop = Workshop(tmp_path)
-    for seed in range(SEEDS):
+    first = int(FOUND[name].seed)
+    for seed in range(first, first + SEEDS):
         again = replace(FOUND[name], seed=f"found:{seed}")
         for walked in walk_through(again, workshop):
             assert walked.finding.violations == [], f"seed {seed}, walk {walked.name}"

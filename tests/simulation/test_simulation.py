@@ -12,7 +12,7 @@ from interlock.testing.program import Program, describe, generate, nodes_of
 from interlock.testing.shrinking import shrink
 from interlock.testing.simulate import Failure, main, simulate
 from interlock.testing.simulation import Workshop
-from interlock.testing.walks import UNDISTURBED, WALKS, walk, walk_through
+from interlock.testing.walks import UNDISTURBED, WALKS, walk
 
 SEED = "1"
 # Four equal parts, so that tests that run at once share the work.

@@ -63,7 +63,7 @@ def racing_trees() -> st.SearchStrategy[Tree]:
     return _racing(st.recursive(_leaves(), _racing, max_leaves=12))
 
 
-def expected(tree: Tree) -> Any:
+def expected(tree: Tree) -> Any:  # noqa: PLR0911 - one for each kind
     """The result of a settled tree."""
     of = [expected(inner) for inner in tree.get("of", ())]
     match tree["kind"]:
@@ -142,7 +142,7 @@ class Branches:
             return await forms[tree["kind"]](of)
         return await self._bounded(run, tree, of)
 
-    async def _leaf(self, run: Run, kind: str, n: int) -> Any:
+    async def _leaf(self, run: Run, kind: str, n: int) -> Any:  # noqa: PLR0911 - one for each kind
         match kind:
             case "step":
                 return await run.step(self._step, n)

@@ -7,6 +7,7 @@ give it. Arguments are written canonically (RFC 8785), because replay compares t
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import typing
@@ -15,7 +16,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, Final, Generic, TypeVar, cast
 
 import rfc8785
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
@@ -76,6 +77,10 @@ class Codec(Generic[T]):
                 f"{_name(self.kind)}: {error}. Return what the annotation promises, or change it."
             ) from error
         return check_size(body, what)
+
+    def dump(self, value: T) -> Any:
+        """The value as plain Python: models and dataclasses as dicts, all else as it is."""
+        return self._adapter.dump_python(value)
 
     def decode(self, body: bytes, what: str) -> T:
         """Read a value back. Raises `InvalidInputError` with every wrong field."""
@@ -148,13 +153,29 @@ def canonical(value: Any, what: str) -> bytes:
     if flat is not None:
         return check_size(flat, what, _MAX_ARGUMENTS_BYTES)
     try:
-        body = rfc8785.dumps(to_jsonable_python(value))
+        body = rfc8785.dumps(to_jsonable_python(_ordered(value)))
     except (PydanticSerializationError, rfc8785.CanonicalizationError) as error:
         raise NotRecordableError(
             f"{what}: its arguments cannot be recorded: {error}. Pass plain data, or close over "
             "what is not data."
         ) from error
     return check_size(body, what, _MAX_ARGUMENTS_BYTES)
+
+
+def _ordered(value: Any) -> Any:
+    """The value with its sets as sorted lists: a set's own order differs between processes."""
+    if isinstance(value, BaseModel):
+        return _ordered(value.model_dump())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _ordered(codec_for(type(value)).dump(value))
+    if isinstance(value, (set, frozenset)):
+        members = [_ordered(member) for member in cast("set[Any]", value)]
+        return sorted(members, key=lambda member: rfc8785.dumps(to_jsonable_python(member)))
+    if isinstance(value, dict):
+        return {name: _ordered(item) for name, item in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_ordered(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def _flat(value: Any) -> bytes | None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import rfc8785
 from pydantic import BaseModel, ValidationError
 
 from interlock.base.codec import Codec, codec_for, describe, hints
-from interlock.errors import DeclarationError
+from interlock.errors import DeclarationError, InvalidInputError
 
-__all__ = ["Agent", "declare_agent"]
+__all__ = ["Agent", "declare_agent", "same_input"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,23 @@ def declare_agent(
         state=state,
         concurrency=concurrency,
     )
+
+
+def same_input(agent: Agent, one: bytes, other: bytes) -> bool:
+    """Whether two recorded inputs are the same.
+
+    As canonical JSON, since to Python true equals 1; or, where the agent declares a type, as values
+    of it, since a set is written in another order by every process.
+    """
+    if rfc8785.dumps(json.loads(one)) == rfc8785.dumps(json.loads(other)):
+        return True
+    label = f"the input of agent {agent.name!r}"
+    try:
+        return agent.input.kind is not Any and (
+            agent.input.decode(one, label) == agent.input.decode(other, label)
+        )
+    except InvalidInputError:  # Recorded under another type: it is not the same.
+        return False
 
 
 def _check_state(name: str, state: type[BaseModel]) -> None:

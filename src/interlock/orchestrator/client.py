@@ -14,8 +14,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-import rfc8785
-
 from interlock.base.codec import canonical
 from interlock.base.identifier import new_id
 from interlock.clock import Clock
@@ -42,7 +40,7 @@ from interlock.journal.guard import (
 )
 from interlock.journal.journal import Journal
 from interlock.journal.rows import EffectRow, InboxRow, RunRow, RunState
-from interlock.orchestrator.agent import Agent
+from interlock.orchestrator.agent import Agent, same_input
 from interlock.orchestrator.start import StartOptions, queued_draft
 
 __all__ = ["Client", "Placement", "Started"]
@@ -128,7 +126,7 @@ class Client:
             guards = (UniqueKey(given.start_scope(agent.name), given.idempotency_key),)
         result = await self._create(run, agent, draft, guards)
         if isinstance(result, Refused):
-            return self._started_before(result, body, given)
+            return self._started_before(result, agent, body, given)
         return Started(run, True)
 
     async def _create(
@@ -156,12 +154,13 @@ class Client:
         if self._placement is not None:
             self._placement.committed()
 
-    def _started_before(self, refused: Refused, body: bytes, options: StartOptions) -> Started:
+    def _started_before(
+        self, refused: Refused, agent: Agent, body: bytes, options: StartOptions
+    ) -> Started:
         if refused.reason != "key_taken":
             raise _unexpected(refused)
         first = self.journal.store.read(refused.holder, limit=1)[0]
-        # As canonical JSON: to Python, true equals 1.
-        if not first.erased and _canonical(first.body or b"null") != _canonical(body):
+        if not first.erased and not same_input(agent, first.body or b"null", body):
             raise IdempotencyConflictError(
                 f"idempotency key {options.idempotency_key!r} was used before with another input "
                 f"(run {refused.holder}). Use a new key for a new request.",
@@ -365,10 +364,6 @@ class Client:
         if row is None:
             raise NotFoundError(f"no effect {effect_key!r} in this store.", effect_key=effect_key)
         return row
-
-
-def _canonical(body: bytes) -> bytes:
-    return rfc8785.dumps(json.loads(body))
 
 
 def _answer(

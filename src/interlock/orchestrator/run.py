@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 from interlock.base.codec import Codec, canonical, codec_for
 from interlock.base.identifier import derived_id
 from interlock.errors import InvalidInputError, StepFailedError
+from interlock.orchestrator.agent import same_input
 from interlock.orchestrator.calls import EffectOperation
 from interlock.orchestrator.ending import RunContinuation
 from interlock.orchestrator.operation import Operation
@@ -337,7 +338,7 @@ class Run:
         value = declared.input.validate(input, f"the input of agent {agent!r}")
         body = declared.input.encode(value, f"the input of agent {agent!r}")
         given = self._child_options(options)
-        operation = StartOperation(session, agent)
+        operation = StartOperation(session, agent, partial(same_input, declared))
 
         def name_child(key: str) -> None:
             operation.input = body

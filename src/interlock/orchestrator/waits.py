@@ -296,18 +296,21 @@ class StartOperation(Operation):
 
     kinds: ClassVar[frozenset[str]] = frozenset({"child_started"})
     ends = kinds
-    __slots__ = ("agent", "child", "input", "queued")
+    __slots__ = ("agent", "child", "input", "queued", "same_input")
 
-    def __init__(self, session: OperationHost, agent: str) -> None:
+    def __init__(
+        self, session: OperationHost, agent: str, same_input: Callable[[bytes, bytes], bool]
+    ) -> None:
         super().__init__(session, f"start:{agent}")
         self.agent = agent
+        self.same_input = same_input
         self.child = ""
         self.input = b""
         self.queued: Draft | None = None
 
     def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """The child exists."""
-        if body != self.input:
+        if body != self.input and not self.same_input(body or b"null", self.input):
             raise ReplayMismatchError(
                 f"child {self.key!r}: the journal has it with input {_shown(body)}, and the code "
                 f"now has {_shown(self.input)}.",

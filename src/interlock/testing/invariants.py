@@ -36,7 +36,21 @@ _FINISHED: Final = frozenset({"completed", "failed", "cancelled"})
 _LONG_AGO_US: Final = 100_000
 # Events after which an operation has its outcome: there is one for each operation.
 _OUTCOMES: Final = frozenset(
-    ["step_completed", "step_failed", "read_completed", "read_failed", "effect_completed", "effect_failed", "timer_fired", "signal_received", "wait_timed_out", "task_decided", "task_expired", "child_started", "child_completed"]
+    {
+        "child_completed",
+        "child_started",
+        "effect_completed",
+        "effect_failed",
+        "read_completed",
+        "read_failed",
+        "signal_received",
+        "step_completed",
+        "step_failed",
+        "task_decided",
+        "task_expired",
+        "timer_fired",
+        "wait_timed_out",
+    }
 )
 
 
@@ -109,9 +123,9 @@ def _unseen_effects(store: Store) -> Iterator[str]:
     asked = {row.run for row in store.inbox(("open", "decided")) if row.kind == "effect"}
     for effect in store.effects(("unknown",)):
         row = store.run(effect.run)
-        if row is not None and row.state == "waiting" and effect.recovery == "never":
-            if effect.run not in asked:
-                yield f"3: nobody is asked about the unknown effect {effect.effect_key}"
+        waits = row is not None and row.state == "waiting"
+        if waits and effect.recovery == "never" and effect.run not in asked:
+            yield f"3: nobody is asked about the unknown effect {effect.effect_key}"
 
 
 # 1 and 4.

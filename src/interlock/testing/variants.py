@@ -8,7 +8,7 @@ engine itself is never patched.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -28,6 +28,7 @@ from interlock.journal.guard import (
 )
 from interlock.journal.journal import Done
 from interlock.orchestrator.calls import EffectOperation
+from interlock.orchestrator.history import History
 from interlock.orchestrator.operation import UNSET, Operation
 from interlock.orchestrator.session import Session
 from interlock.testing.crashing import SimulatedStore
@@ -80,7 +81,10 @@ class _TornStore(SimulatedStore):
         accepted = zip(items, results, strict=True)
         rest = [Commit(i.appends[1:]) for i, r in accepted if _has_more(i, r)]
         others = iter(super().commit(rest) if rest else ())
-        return [_joined(r, next(others)) if _has_more(i, r) else r for i, r in zip(items, results, strict=True)]
+        return [
+            _joined(r, next(others)) if _has_more(i, r) else r
+            for i, r in zip(items, results, strict=True)
+        ]
 
 
 def _has_more(item: Commit, result: Result) -> bool:
@@ -201,13 +205,20 @@ class _Resender(Session):
 class _Shuffled(Session):
     """Replays outcomes in the order of their keys and not in that of the journal."""
 
-    def __init__(self, services: Any, row: Any, agent: Any, epoch: int, entries: Any, *rest: Any):
-        super().__init__(services, row, agent, epoch, _by_key(entries), *rest)
+    def __init__(
+        self, services: Any, row: Any, agent: Any, epoch: int, history: History, *rest: Any
+    ) -> None:
+        super().__init__(services, row, agent, epoch, _ByKey(history), *rest)
 
 
-def _by_key(entries: Sequence[Entry]) -> list[Entry]:
-    first, *others = entries
-    return [first, *sorted(others, key=lambda entry: entry.event.key)]
+class _ByKey(History):
+    """Another's history, with its outcomes in the order of their keys."""
+
+    def __init__(self, history: History) -> None:
+        vars(self).update(vars(history))
+
+    def outcomes(self) -> Iterator[Entry]:
+        yield from sorted(super().outcomes(), key=lambda entry: entry.event.key)
 
 
 class _Sleeper(Session):

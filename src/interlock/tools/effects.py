@@ -79,6 +79,7 @@ class EffectLog:
     intents: int = 0
     failures: int = 0
     unknowns: int = 0
+    interruptions: int = 0
     cannot_tells: int = 0
     state: Literal["new", "intended", "unknown", "not_made", "settled"] = "new"
     unknown_since_us: int = 0
@@ -102,6 +103,8 @@ class EffectLog:
                 self.state = "intended"
             case "effect_unknown":
                 self.unknowns += 1
+                # That a process ended says nothing about the effect or about its system.
+                self.interruptions += header.get("reason") == "interrupted"
                 self.state = "unknown"
                 self.maybe_made = True
                 self.unknown_since_us = at_us
@@ -141,7 +144,8 @@ class EffectLog:
 
     def recoveries(self) -> int:
         """How often recovery was tried without success."""
-        return self.unknowns + self.cannot_tells + (self.failures if self.maybe_made else 0)
+        failures = self.failures if self.maybe_made else 0
+        return self.unknowns - self.interruptions + self.cannot_tells + failures
 
 
 def next_action(log: EffectLog, recovery: Recovery, settle_us: int, now_us: int) -> Action:

@@ -19,7 +19,6 @@ from tests.support.local import (
     entries_of,
     executing,
     kinds,
-    open_task,
     state_of,
     until,
     until_state,

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from interlock import Run
+from interlock import Run, StepFailedError
 from tests.support.local import (
     MovableClock,
     app_in,
@@ -227,12 +227,13 @@ def test_an_error_in_a_group_cancels_its_neighbours(tmp_path: Path) -> None:
 
     @app.agent("a")
     async def a(run: Run) -> list[str]:
+        names: list[str] = []
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(run.step(endless))
                 group.create_task(run.wait("never"))
                 group.create_task(run.step(fails))
-        except* Exception as errors:
+        except* StepFailedError as errors:
             names = [type(error).__name__ for error in errors.exceptions]
         await run.wait("go")
         return names
@@ -311,7 +312,7 @@ def test_a_race_answers_the_first_and_cancels_the_others(tmp_path: Path) -> None
         first = await run.race(run.sleep(HOUR), run.step(quick), run.wait("never"))
         try:
             await run.race(run.sleep(HOUR), run.step(fails))
-        except Exception as error:
+        except StepFailedError as error:
             return [*first, type(error).__name__]
         return []
 

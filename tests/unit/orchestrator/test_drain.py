@@ -27,7 +27,9 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 @pytest.mark.parametrize("what", ["step", "thread", "effect", "read"])
-def test_an_operation_in_flight_ends_and_the_run_is_let_go(tmp_path: Path, what: str) -> None:
+def test_an_operation_in_flight_ends_and_the_run_is_let_go(  # noqa: C901 - four kinds of work
+    tmp_path: Path, what: str
+) -> None:
     app = app_in(tmp_path)
     began, free = threading.Event(), threading.Event()
     calls: list[str] = []
@@ -179,10 +181,11 @@ def test_a_step_between_attempts_is_let_go_and_keeps_its_count(tmp_path: Path) -
         return await run.step(fails, retry=Retry(attempts=3, base=pause, cap=pause))
 
     async def main() -> int:
-        for attempt in range(1, 4):
+        async with executing(app) as local:
+            handle = await local.start("a")
+            await until(lambda: calls)
+        for attempt in range(2, 4):
             async with executing(app) as local:
-                if attempt == 1:
-                    handle = await local.start("a")
                 await until(lambda attempt=attempt: len(calls) >= attempt)
         async with executing(app) as local:
             row = await until_state(local, handle.id, "completed")
@@ -276,10 +279,12 @@ def test_a_full_disk_stops_the_executor_and_the_next_start_continues(tmp_path: P
         return await run.wait("go")
 
     async def main() -> None:
-        with pytest.raises(StorageError, match="full"):
+        async with executing(app) as local:
+            idle = await local.start("waits")
+            await until_state(local, idle.id, "waiting")
+            handle = await local.start("waits")
+        with pytest.raises(StorageError, match="full"):  # noqa: PT012 - it comes at the block's end
             async with executing(app) as local:
-                idle = await local.start("waits")
-                await until_state(local, idle.id, "waiting")
                 _FullDisk(local).fill()
                 handle = await local.start("a")
                 with pytest.raises(StorageError, match="full"):
@@ -310,10 +315,11 @@ def test_a_store_that_fails_stops_the_executor_while_nobody_waits(tmp_path: Path
             await run.step(work)
 
     async def main() -> None:
-        with pytest.raises(StorageError):
+        async with executing(app) as local:
+            handle = await local.start("a")
+            await until_state(local, handle.id, "waiting")
+        with pytest.raises(StorageError):  # noqa: PT012 - it comes at the block's end
             async with executing(app) as local:
-                handle = await local.start("a")
-                await until_state(local, handle.id, "waiting")
                 _FullDisk(local).fill()
                 await local.client.signal(handle.id, "go")
                 await until(lambda: local.executor.failure)

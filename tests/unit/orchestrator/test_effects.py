@@ -159,17 +159,20 @@ def test_a_crash_before_the_call_leaves(tmp_path: Path, recovery: Recovery) -> N
     agent(app, bank.declare(app))
 
     async def main() -> None:
-        with pytest.raises(StorageLockedError, match="right to execute.*is lost"):
+        async with app.client() as client:
+            started = (await client.start("payer", 5)).run
+        with pytest.raises(  # noqa: PT012 - it comes at the block's end
+            StorageLockedError, match=r"right to execute.*is lost"
+        ):
             async with crashing(app, lease=lease) as local:
-                handle = await local.start("payer", 5)
                 await until(lambda: local.executor.failure)
-                assert kinds(local, handle.id)[-1] == "effect_intended"
+                assert kinds(local, started)[-1] == "effect_intended"
         assert bank.calls == 0
         async with executing(app) as local:
             if recovery == "never":
-                task = await open_task(local, handle.id)
+                task = await open_task(local, started)
                 await local.client.decide(task.id, "not_happened")
-            row = await until_state(local, handle.id, "completed", seconds=10)
+            row = await until_state(local, started, "completed", seconds=10)
             assert local.result_of(row, app.agents["payer"]) == "booked 5"
             assert (bank.calls, len(bank.ledger.bookings)) == (1, 1)
 
@@ -326,7 +329,7 @@ def test_a_thread_that_outlives_its_timeout(tmp_path: Path, recovery: Recovery, 
         not_made=(DeclinedError,),
         pause=MILLISECOND,
     )(pay)  # type: ignore[arg-type]
-    agent(app, tool)  # type: ignore[arg-type]
+    agent(app, tool)
 
     async def main() -> None:
         async with executing(app) as local:
@@ -605,7 +608,7 @@ def test_wrong_verdicts_are_refused(tmp_path: Path) -> None:
             handle = await local.start("payer", 5)
             task = await open_task(local, handle.id)
             effect = await effect_of(local, handle.id, "unknown")
-            with pytest.raises(InvalidInputError, match="'perhaps'.*happened, not_happened"):
+            with pytest.raises(InvalidInputError, match=r"'perhaps'.*happened, not_happened"):
                 await local.client.resolve(effect.effect_key, "perhaps")
             with pytest.raises(InvalidInputError, match="'perhaps' is not offered"):
                 await local.client.decide(task.id, "perhaps")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock import Run
+from interlock import App, Run
 from interlock.errors import ConflictError, InvalidInputError, NotFoundError
 from tests.support.local import (
     HeldStore,
@@ -24,7 +24,7 @@ from tests.support.local import (
 HOUR = timedelta(hours=1)
 
 
-def asks(app, deadline: timedelta | None = None) -> None:
+def asks(app: App, deadline: timedelta | None = None) -> None:
     @app.agent("a")
     async def a(run: Run) -> list[object]:
         decision = await run.escalate(
@@ -53,7 +53,9 @@ def test_a_person_decides(tmp_path: Path, restart: bool) -> None:
                 "question": "Refund 40 euros?", "choices": ["yes", "no"], "details": {"order": 7},
             }  # fmt: skip
             if not restart:
-                await local.client.decide(task.id, "yes", note="ok", value={"cents": 4000}, by="ann")
+                await local.client.decide(
+                    task.id, "yes", note="ok", value={"cents": 4000}, by="ann"
+                )
                 await until_state(local, handle.id, "completed")
         if restart:
             async with app.client() as client:
@@ -165,7 +167,7 @@ def test_what_is_not_offered_is_refused_and_the_task_stays_open(tmp_path: Path) 
         async with executing(app) as local:
             handle = await local.start("a")
             task = await open_task(local, handle.id)
-            with pytest.raises(InvalidInputError, match="'maybe' is not offered.*'yes', 'no'"):
+            with pytest.raises(InvalidInputError, match=r"'maybe' is not offered.*'yes', 'no'"):
                 await local.client.decide(task.id, "maybe", by="ann")
             with pytest.raises(NotFoundError, match="'task_none'"):
                 await local.client.decide("task_none", "yes")

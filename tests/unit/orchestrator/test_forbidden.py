@@ -1,4 +1,4 @@
-"""What a run's code may not do is refused by name: the caller's own file and line, and the remedy."""
+"""What a run's code may not do is refused: the caller's own file and line, and the remedy."""
 
 from __future__ import annotations
 
@@ -212,7 +212,9 @@ def test_a_thread_that_calls_back_is_refused_in_the_thread(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("operation", ["step", "wait", "sleep", "start", "escalate", "call"])
-def test_an_operation_of_the_run_inside_a_step_is_refused(tmp_path: Path, operation: str) -> None:
+def test_an_operation_of_the_run_inside_a_step_is_refused(  # noqa: C901 - six operations
+    tmp_path: Path, operation: str
+) -> None:
     app = app_in(tmp_path)
 
     async def nothing() -> None: ...
@@ -242,8 +244,7 @@ def test_an_operation_of_the_run_inside_a_step_is_refused(tmp_path: Path, operat
         try:
             await run.step(inside)
         except StepFailedError as error:
-            assert error.was(ForbiddenInRunError)
-            return error.message
+            return error.message if error.was(ForbiddenInRunError) else ""
         return ""
 
     async def main() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from interlock import NOT_HAPPENED, App, EffectKey, Happened, Run
+from interlock import NOT_HAPPENED, App, EffectFailedError, EffectKey, Happened, Run
 from tests.support.local import (
     HeldStore,
     app_in,
@@ -153,7 +153,7 @@ def test_a_person_who_resolves_an_effect_while_it_is_looked_up(
     async def a(run: Run) -> str:
         try:
             result = await run.call(write)
-        except Exception as error:
+        except EffectFailedError as error:
             result = type(error).__name__
         await run.wait("end")
         return result
@@ -186,15 +186,15 @@ def test_a_thread_that_ends_while_a_person_gives_up_on_it(tmp_path: Path) -> Non
         asyncio.run(wait())
         return "late"
 
-    write = app.tool(
-        "write", effect="write", recovery="never", timeout=timedelta(milliseconds=40)
-    )(slow)  # type: ignore[arg-type]
+    how: Any = slow
+    limit = timedelta(milliseconds=40)
+    write = app.tool("write", effect="write", recovery="never", timeout=limit)(how)
 
     @app.agent("a")
     async def a(run: Run) -> str:
         try:
             result = await run.call(write)
-        except Exception as error:
+        except EffectFailedError as error:
             result = type(error).__name__
         await run.wait("end")
         return result
@@ -329,7 +329,7 @@ def test_an_effect_cancelled_by_code_that_has_returned(tmp_path: Path) -> None:
         async with crashing(app, held=held.append) as local:
             handle = await local.start("a")
             await until(lambda: len(sent) == 2)
-            # The signal is on its way to disk; behind it the effect's result; the code cancels then.
+            # The signal is on its way to disk; the result of the effect follows it.
             held[0].hold(after=1)
             await local.client.signal(handle.id, "go")
             await until(held[0].holding.is_set)

@@ -289,7 +289,7 @@ def test_a_state_over_the_limit_is_told(tmp_path: Path) -> None:
         async with executing(app) as local:
             handle = await local.start("a")
             row = await until_state(local, handle.id, *SEEN, seconds=10)
-            with pytest.raises(RunFailedError, match="state.*1,000,000"):
+            with pytest.raises(RunFailedError, match=r"state.*1,000,000"):
                 local.result_of(row, app.agents["a"])
 
     asyncio.run(main())

@@ -197,9 +197,9 @@ def test_not_before_its_moment(tmp_path: Path, form: str) -> None:
 
 
 def test_a_moment_without_a_time_zone_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="start_after=.*time zone"):
+    with pytest.raises(InvalidInputError, match=r"start_after=.*time zone"):
         StartOptions(start_after=datetime(2026, 1, 1))  # noqa: DTZ001 - it is the point
-    with pytest.raises(InvalidInputError, match="deadline=.*time zone"):
+    with pytest.raises(InvalidInputError, match=r"deadline=.*time zone"):
         StartOptions(deadline=datetime(2026, 1, 1))  # noqa: DTZ001 - it is the point
 
 

@@ -169,9 +169,7 @@ def test_a_signal_and_its_timeout_at_one_moment_are_one_event(tmp_path: Path) ->
             handles = [await local.start("a") for _ in range(20)]
             for handle in handles:
                 await until_state(local, handle.id, "waiting")
-            sends = [
-                asyncio.create_task(local.client.signal(h.id, "n", "signal")) for h in handles
-            ]
+            sends = [asyncio.create_task(local.client.signal(h.id, "n", "signal")) for h in handles]
             clock.move(HOUR)
             local.executor.nudge()
             await asyncio.gather(*sends, return_exceptions=True)
@@ -182,7 +180,9 @@ def test_a_signal_and_its_timeout_at_one_moment_are_one_event(tmp_path: Path) ->
         assert (first, second) in {("signal", "none"), ("late", "signal")}
 
 
-async def _take_while_cancelling(local: LocalExecutor, held: HeldStore, run: str, gate: Any) -> None:
+async def _take_while_cancelling(
+    local: LocalExecutor, held: HeldStore, run: str, gate: Any
+) -> None:
     """Let a step's result and the taking of a signal go to disk in one group, in this order."""
     async with local.app.client() as outside:
         await outside.signal(run, "n", "kept")

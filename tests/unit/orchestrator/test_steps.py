@@ -222,7 +222,9 @@ def test_the_pause_the_other_side_asks_for_is_kept(tmp_path: Path, how: str) -> 
                 case "seconds":
                     self.response = Response("7200")
                 case "date":
-                    self.response = Response(format_datetime(now + timedelta(hours=2), usegmt=False))
+                    self.response = Response(
+                        format_datetime(now + timedelta(hours=2), usegmt=False)
+                    )
                 case "attribute":
                     self.retry_after = 7200
                 case _:
@@ -261,7 +263,9 @@ def test_a_timed_out_attempt_is_cancelled(tmp_path: Path) -> None:
     @app.agent("a")
     async def a(run: Run) -> list[Any]:
         try:
-            await run.step(slow, timeout=20 * MILLISECOND, retry=Retry(attempts=2, base=MILLISECOND))
+            await run.step(
+                slow, timeout=20 * MILLISECOND, retry=Retry(attempts=2, base=MILLISECOND)
+            )
         except StepFailedError as error:
             return [error.was(TimeoutError), "cancelled" in error.message]
         return []
@@ -310,7 +314,7 @@ def test_a_timeout_holds_for_everything_that_can_be_awaited(tmp_path: Path, form
         async def __call__(self) -> None:
             await slow()
 
-    function: Any = (lambda: slow()) if form == "lambda" else Caller()
+    function: Any = (slow) if form == "lambda" else Caller()
 
     @app.agent("a")
     async def a(run: Run) -> bool:
@@ -519,7 +523,9 @@ def test_arguments_over_the_limit_are_refused_by_name(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with executing(app) as local:
-            with pytest.raises(RunFailedError, match=r"step 'take': 1,000,005 bytes.*limit.*reference"):
+            with pytest.raises(
+                RunFailedError, match=r"step 'take': 1,000,005 bytes.*limit.*reference"
+            ):
                 await (await local.start("a")).result()
 
     asyncio.run(main())

@@ -102,7 +102,7 @@ def test_an_unknown_agent_is_refused_with_those_there_are(tmp_path: Path) -> Non
 
     async def main() -> None:
         async with executing(app) as local:
-            with pytest.raises(NotFoundError, match="no agent 'triage' is declared.*billing"):
+            with pytest.raises(NotFoundError, match=r"no agent 'triage' is declared.*billing"):
                 await local.start("triage")
 
     asyncio.run(main())
@@ -156,7 +156,7 @@ def test_a_result_over_the_limit_fails_the_run_with_its_beginning_kept(tmp_path:
     async def main() -> None:
         async with executing(app) as local:
             handle = await local.start("a")
-            with pytest.raises(RunFailedError, match="result of agent 'a'.*1,000,000.*reference"):
+            with pytest.raises(RunFailedError, match=r"result of agent 'a'.*1,000,000.*reference"):
                 await handle.result()
             kept = local.client.result(await handle.row())["value"]
             assert kept.startswith("'xxx")
@@ -173,11 +173,11 @@ def test_an_input_over_the_limit_is_refused_by_name(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with executing(app) as local:
-            with pytest.raises(PayloadTooLargeError, match="input of agent 'a'.*limit.*reference"):
+            with pytest.raises(PayloadTooLargeError, match=r"input of agent 'a'.*limit.*reference"):
                 await local.start("a", "x" * 1_000_001)
             assert local.store.runs(RunFilter()) == []
-            with pytest.raises(PayloadTooLargeError, match="signal 'n'.*limit.*reference"):
-                handle = await local.start("a", "x")
+            handle = await local.start("a", "x")
+            with pytest.raises(PayloadTooLargeError, match=r"signal 'n'.*limit.*reference"):
                 await local.client.signal(handle.id, "n", "x" * 1_000_001)
 
     asyncio.run(main())
@@ -194,7 +194,7 @@ def test_declarations_that_cannot_work_are_refused(tmp_path: Path) -> None:
 
     async def good(run: Run) -> None: ...
 
-    with pytest.raises(DeclarationError, match="'x'.*async def"):
+    with pytest.raises(DeclarationError, match=r"'x'.*async def"):
         app.agent("x")(not_async)  # type: ignore[type-var]
     with pytest.raises(DeclarationError, match="takes 0 parameters"):
         app.agent("x")(no_parameters)
