@@ -32,8 +32,8 @@ from .report import Report, tell
 
 __all__ = ["demo"]
 
-# Roundup answers one request at a time, so more at once would only wait there.
-_CONCURRENCY: Final = 8
+# Roundup answers one request at a time: more at once is no faster, and a kill interrupts them all.
+_CONCURRENCY: Final = 4
 _LOOK_SECONDS: Final = 0.1
 _GRACE: Final = timedelta(seconds=5)
 _ENDED: Final = ("completed", "failed", "cancelled", "parked")

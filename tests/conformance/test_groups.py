@@ -177,6 +177,20 @@ def test_each_commit_of_a_group_has_looked_at_its_own_mail(store: Store) -> None
     assert details == [f"1 unread after position {first}", "2 unread after position 0"]
 
 
+def test_a_message_that_was_sent_and_taken_before_does_not_count_again(store: Store) -> None:
+    prepared(store)
+    write(store, taking("x"))
+    write(store, sent("r1", "m1"), commit("y", event(), guards=[NoMailSince("r1", 0)]))
+    assert_sound(store)
+
+
+def test_what_was_reserved_before_is_returned_in_a_group(store: Store) -> None:
+    prepared(store)
+    write(store, reserving("h1"))
+    write(store, commit("x", event("budget_settled", hold="h1", amount=0)), reserving("h2"))
+    assert_sound(store)
+
+
 def test_a_reservation_is_returned_once_in_a_group(store: Store) -> None:
     prepared(store)
     settled = event("budget_settled", hold="h1", amount=0)

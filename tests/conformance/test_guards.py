@@ -244,6 +244,15 @@ def test_settling_returns_what_was_not_spent_and_counts_once(store: Store) -> No
     assert_sound(store)
 
 
+def test_a_hold_counts_once_however_often_it_is_reserved(store: Store) -> None:
+    write(store, commit("tenant/default", event("budget_set", account="a", limit=100)))
+    write(store, reserve("h1", 60))
+    write(store, reserve("h1", 40))
+    write(store, reserve("h2", 40))
+    assert refusal(store, reserve("h3", 1)).reason == "budget_exhausted"
+    assert_sound(store)
+
+
 def test_two_reservations_of_one_commit_count_together(store: Store) -> None:
     write(store, commit("tenant/default", event("budget_set", account="a", limit=100)))
     both = Commit(

@@ -317,6 +317,7 @@ def test_a_task(run: Store, then: Commit | None, expected: dict[str, object]) ->
     if expected:
         for late in ("task_expired", "task_withdrawn"):
             write(run, commit("r1", event(late, task="t1")))
+        write(run, sent("r1", "d2", "decision", task="t1", by="bob"))
         assert run.inbox_task("t1") == OPEN._replace(**expected)
     assert_sound(run)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import tempfile
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def main() -> None:
         database = sqlite3.connect(Path(folder) / "journal.db")
         database.execute("VACUUM INTO ?", (str(GOLDEN),))
         database.close()
+    sys.stdout.write(f"{GOLDEN.name}: {GOLDEN.stat().st_size:,} bytes\n")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from interlock.testing.simulation import Workshop
 from interlock.testing.variants import VARIANTS
 
 SEED = "1"
-AGENTS_AT_MOST = 80
+AGENTS_AT_MOST = 60
 
 
 def test_there_are_more_than_ten() -> None:

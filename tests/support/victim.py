@@ -100,10 +100,15 @@ def _declare_order(app: App, folder: Path) -> None:
         return [*first, *booked, last]
 
 
+def _say(*words: object) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 async def work(folder: Path) -> None:
     """Start the orders, unless they were started before, and wait for their end."""
-    app = app_of(folder)
-    async with app.executor() as local:
+    async with app_of(folder).executor() as local:
+        _say("ready")
         handles = [
             await local.start("order", n, StartOptions(idempotency_key=f"order-{n}"))
             for n in range(RUNS)
@@ -112,6 +117,7 @@ async def work(folder: Path) -> None:
         for handle in handles:
             await handle.row()
         answering.cancel()
+        _say("done")
 
 
 async def _answer(local: Any, folder: Path) -> None:
@@ -130,6 +136,7 @@ async def _answer(local: Any, folder: Path) -> None:
 async def execute(folder: Path) -> None:
     """Execute what is there until the process is killed."""
     async with app_of(folder).executor():
+        _say("ready")
         await asyncio.Event().wait()
 
 
@@ -139,18 +146,22 @@ async def hang(folder: Path) -> None:
         handle = await local.start("hangs")
         while local.store.run(handle.id).state != "running":  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
+        _say("ready")
+    _say("done")
 
 
 async def start_many(folder: Path, given: str) -> None:
     """Start twenty runs under the same keys as another process; say each run or `conflict`."""
     async with app_of(folder).client() as client:
+        _say("ready")
         sys.stdin.readline()
         for n in range(20):
             try:
                 options = StartOptions(idempotency_key=f"k{n}")
-                await client.start("echo", given, options)
+                started = await client.start("echo", given, options)
+                _say(n, started.run, started.created)
             except IdempotencyConflictError:
-                pass
+                _say(n, "conflict")
 
 
 if __name__ == "__main__":

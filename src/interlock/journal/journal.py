@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Literal
 
-from interlock.clock import spawn_thread
+from interlock.clock import Clock, SystemClock, spawn_thread
 from interlock.errors import ConflictError, StorageError, StorageFailedError, StorageLockedError
 from interlock.journal.check import check_commit
 from interlock.journal.guard import Commit, Result
@@ -27,19 +27,25 @@ _Outcome = list[Result] | BaseException
 _Work = Callable[[], list[Result]]
 
 _LARGEST_GROUP = 500
+_QUICK_SECONDS = 0.001
+_SLOW_ENOUGH = 4
+_SLOWEST = 8
 
 
 class Journal:
     """Group commit on one store, driven from one event loop.
 
     `mode` says where the work happens. `split`: judging and writing on the loop, only the COMMIT
-    with its sync in a thread, while the loop gathers the next group. `thread`: all of it in a
-    thread. `inline`: all of it on the loop, deterministic, for simulations.
+    with its sync in a thread, while the loop gathers the next group; as long as the disk syncs
+    within a millisecond, on the loop too, since handing over would take longer. `thread`: all of it
+    in a thread. `inline`: all of it on the loop, deterministic, for simulations. `clock` times the
+    syncs.
     """
 
-    def __init__(self, store: Store, *, mode: Mode = "split") -> None:
+    def __init__(self, store: Store, *, mode: Mode = "split", clock: Clock | None = None) -> None:
         self.store = store
         self.mode = mode
+        self._pace = _Pace(clock or SystemClock())
         self._failure: StorageError | None = None
         self._waiting: list[tuple[Commit, Done]] = []
         self._busy = False
@@ -125,11 +131,14 @@ class Journal:
             self._in_thread(group, lambda: self.store.commit(items))
         elif isinstance(staged, BaseException):
             self._finish(group, staged)
+        elif self._pace.is_quick():
+            self._finish(group, _outcome(lambda: self._sync(staged)))
         else:
             self._in_thread(group, lambda: self._sync(staged))
 
     def _sync(self, results: list[Result]) -> list[Result]:
-        self.store.sync()
+        with self._pace:
+            self.store.sync()
         return results
 
     def _in_thread(self, group: _Group, work: _Work) -> None:
@@ -176,6 +185,25 @@ class Journal:
         except Exception as error:  # noqa: BLE001 - told to the loop; the others get theirs
             context = {"message": "an answer of the journal was not taken", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
+
+
+class _Pace:
+    """Whether the disk is quick of late: one slow sync in a row of quick ones changes nothing."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began = 0.0
+        self._slow = _SLOW_ENOUGH
+
+    def is_quick(self) -> bool:
+        return self._slow < _SLOW_ENOUGH
+
+    def __enter__(self) -> None:
+        self._began = self._clock.boot_seconds()
+
+    def __exit__(self, *_: object) -> None:
+        slow = self._clock.boot_seconds() - self._began > _QUICK_SECONDS
+        self._slow = min(self._slow + 1, _SLOWEST) if slow else max(self._slow - 1, 0)
 
 
 def _outcome(work: _Work) -> _Outcome:

@@ -56,9 +56,10 @@ def end_of_run(session: Session, root: asyncio.Task[Any]) -> Ending | None:
     last = _last_event(session, root)
     may_have = session.children or session.generation > 1
     children = session.services.journal.store.open_children(session.run_id) if may_have else []
-    if last.kind != "run_continued" and any(c.close_policy == "wait" for c in children):
+    waited_for = any(child.close_policy == "wait" for child in children)
+    if waited_for and last.kind != "run_continued" and not session.cancel_reason:
         return None
-    appends = _cancelling(session.run_id, children)
+    appends = _cancelling(session.run_id, children, whole=bool(session.cancel_reason))
     if last.kind == "run_continued":
         state = session.state_body()
         carried = (Draft("state_changed", "", {}, state),) if state is not None else ()
@@ -126,14 +127,16 @@ def _failed(session: Session, error: BaseException) -> Draft:
 
 def cancel_children(store: Store, run: str) -> tuple[Append, ...]:
     """Requests to cancel the open children of a run that is ended without executing."""
-    return _cancelling(run, store.open_children(run))
+    return _cancelling(run, store.open_children(run), whole=True)
 
 
-def _cancelling(run: str, children: Sequence[RunRow]) -> tuple[Append, ...]:
+def _cancelling(run: str, children: Sequence[RunRow], *, whole: bool = False) -> tuple[Append, ...]:
+    # Cancelling a run ends its waiting for children too.
+    policies = ("cancel", "wait") if whole else ("cancel",)
     return tuple(
         cancel_message(child.id, message_id=f"close:{child.id}", by=run, reason="parent ended")
         for child in children
-        if child.close_policy == "cancel"
+        if child.close_policy in policies
     )
 
 

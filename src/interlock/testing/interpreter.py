@@ -55,7 +55,7 @@ def generated_app(stage: Stage, change: ToolMaker = lambda tool: tool) -> App:
     app.tools.update({tool.name: tool for tool in tools.values()})
 
     @app.agent(AGENT, state=Notes)
-    async def generated(run: Run, program: Node) -> Any:  # pyright: ignore[reportUnusedFunction]
+    async def generated(run: Run, program: Node) -> Any:
         return await Interpreter(run, stage, tools).whole(program)
 
     return app
@@ -86,7 +86,7 @@ def _tools(app: App, stage: Stage) -> dict[str, Tool[..., Any]]:
                 settle=_SETTLE if recovery == "lookup" else timedelta(0),
                 timeout=_TIMEOUT,
                 pause=_PAUSE,
-            )(function)  # type: ignore[arg-type]
+            )(function)
     return tools
 
 

@@ -114,9 +114,7 @@ class _Generator:
         self.seed = seed
         self.dice = Dice(f"program:{seed}")
         self.settled = self.dice.random() < 0.45
-        self.left = (
-            self.dice.randint(1, 5) if self.dice.random() < 0.8 else self.dice.randint(5, 14)
-        )
+        self.left = self.dice.randint(*((1, 5) if self.dice.random() < 0.8 else (5, 14)))
         self.count = 0
         self.label = "root"
         self.signals: list[tuple[str, str, str, int, bool]] = []

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from interlock.app import App
-from interlock.clock import InlineThreads
+from interlock.clock import Clock, InlineThreads, Threads
 from interlock.errors import StorageError
 from interlock.journal.event import Draft, Entry
 from interlock.journal.guard import Commit, Committed, Result
@@ -51,10 +51,10 @@ class _Replay:
     residency_us = 0
     worker = "replay"
 
-    def __init__(self, store: Store, app: App, loop: VirtualLoop, clock: VirtualClock) -> None:
-        self.journal: Journal = _ReplayJournal(store)
-        self.clock = clock
-        self.threads = InlineThreads()
+    def __init__(self, journal: Journal, app: App, loop: VirtualLoop, clock: VirtualClock) -> None:
+        self.journal = journal
+        self.clock: Clock = clock
+        self.threads: Threads = InlineThreads()
         self.loop: asyncio.AbstractEventLoop = loop
         self._app = app
         self.is_over = loop.create_future()
@@ -107,7 +107,7 @@ def _is_one(entry: Entry) -> int:
 
 
 def _executed(history: Sequence[Entry], ending: Entry) -> bool:
-    """Whether the code brought the end about: a run that is cancelled unbegun has no code to ask."""
+    """Whether the code brought the end about: one that is cancelled unbegun has none to ask."""
     never_ran = ending.event.kind == "run_cancelled" and history[-1].event.kind == "run_claimed"
     return not never_ran
 
@@ -139,7 +139,8 @@ def _replay(
 def _commits_of(store: Store, row: RunRow, history: list[Entry], app: App) -> list[Commit]:
     clock = VirtualClock("replay")
     loop = VirtualLoop(clock, Surroundings(clock))
-    services = _Replay(store, app, loop, clock)
+    journal = _ReplayJournal(store)
+    services = _Replay(journal, app, loop, clock)
     events = History(row.id, history)
     session = Session(services, row, app.agents[row.agent], 1, events, (), _body)
     loop.call_soon(session.begin)
@@ -147,8 +148,6 @@ def _commits_of(store: Store, row: RunRow, history: list[Entry], app: App) -> li
     loop.run_until_complete(services.is_over)
     session.close()
     loop.bury()
-    journal = services.journal
-    assert isinstance(journal, _ReplayJournal)
     return journal.commits
 
 

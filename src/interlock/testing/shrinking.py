@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from interlock.testing.program import Node, Program
 
@@ -52,7 +51,7 @@ def _reduced(node: Node) -> Iterator[Node]:
     if "next" in node:
         yield {name: value for name, value in node.items() if name != "next"}
     if node["do"] in ("catch", "guarded", "handshake", "within", "cancelled"):
-        yield copy.deepcopy(inner)
+        yield cast("Node", inner)
     for name in ("of", "finally", "next"):
         yield from _with_reduced(node, name)
     if node.get("script"):
@@ -69,7 +68,7 @@ def _shorter(node: Node) -> Iterator[Node]:
 def _with_reduced(node: Node, name: str) -> Iterator[Node]:
     inner: Any = node.get(name)
     if isinstance(inner, list):
-        parts: list[Node] = inner
+        parts = cast("list[Node]", inner)
         for index, part in enumerate(parts):
             for smaller in _reduced(part):
                 yield {**node, name: [*parts[:index], smaller, *parts[index + 1 :]]}

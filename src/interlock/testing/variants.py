@@ -64,6 +64,7 @@ def _without(kind: type[Guard]) -> type[SimulatedStore]:
         """Leaves out one kind of guard."""
 
         def stage(self, items: Sequence[Commit], *, patient: bool = True) -> list[Result]:
+            """As the real one, with fewer guards."""
             unguarded = [
                 item._replace(guards=[g for g in item.guards if not isinstance(g, kind)])
                 for item in items
@@ -251,6 +252,7 @@ def _unstable(tool: Tool[..., Any]) -> Tool[..., Any]:
         """Sends another key at every call."""
 
         def hidden(self, key: EffectKey) -> dict[str, Any]:
+            """Another key."""
             return super().hidden(EffectKey(f"{key}-{next(counter)}"))
 
     return UnstableTool(**values)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from interlock.clock import Dice
 
@@ -128,6 +129,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._virtual_clock = clock
         self._selector = _Jump(clock, surroundings)
         self._clock_resolution = 1e-6
+        # Where asyncio keeps the callbacks of the next turn.
+        self._ready: deque[asyncio.Handle]
         self.problems: list[str] = []
 
     def time(self) -> float:
@@ -145,9 +148,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def bury(self) -> None:
         """Forget everything that is left, as the end of a process does."""
         for handle in self._ready:
-            task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]  # noqa: SLF001 - a loop's own
+            task: Any = getattr(handle, "_callback", None)
+            task = getattr(task, "__self__", None)
             if isinstance(task, asyncio.Task):
-                _forget_unbegun(task)
+                _forget_unbegun(cast("asyncio.Task[Any]", task))
         self.close()
         # A run that was torn down from outside leaves its host's loop as the running one.
         asyncio._set_running_loop(None)
@@ -164,10 +168,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 def _forget_unbegun(task: asyncio.Task[Any]) -> None:
     """Close a coroutine that will never run: Python warns of those."""
-    coroutine = task.get_coro()
-    if coroutine is not None:
-        with suppress(RuntimeError):  # It has begun, and wants to wait in a `finally` block.
-            coroutine.close()
+    with suppress(RuntimeError):  # It has begun, and wants to wait in a `finally` block.
+        task.get_coro().close()
 
 
 class VirtualThreads:

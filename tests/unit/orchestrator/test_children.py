@@ -337,6 +337,31 @@ def test_close_policies_hold_over_generations(tmp_path: Path, policy: Any) -> No
     asyncio.run(main())
 
 
+def test_cancelling_a_parent_whose_code_has_ended_cancels_what_it_waits_for(tmp_path: Path) -> None:
+    app = app_in(tmp_path)
+
+    @app.agent("child")
+    async def child(run: Run) -> None:
+        await run.wait("go")
+
+    @app.agent("a")
+    async def a(run: Run) -> str:
+        await run.start("child", close="wait")
+        return "done"
+
+    async def main() -> None:
+        async with executing(app) as local:
+            handle = await local.start("a")
+            await until(lambda: children_of(local, handle.id))
+            (one,) = children_of(local, handle.id)
+            await until_state(local, handle.id, "waiting")
+            await local.client.cancel(handle.id)
+            await until_state(local, one.id, "cancelled")
+            await until_state(local, handle.id, "completed")
+
+    asyncio.run(main())
+
+
 def test_a_child_belongs_to_its_parents_tenant(tmp_path: Path) -> None:
     app = app_in(tmp_path)
 

@@ -328,7 +328,7 @@ def test_a_thread_that_outlives_its_timeout(tmp_path: Path, recovery: Recovery, 
         timeout=20 * MILLISECOND,
         not_made=(DeclinedError,),
         pause=MILLISECOND,
-    )(pay)  # type: ignore[arg-type]
+    )(pay)
     agent(app, tool)
 
     async def main() -> None:

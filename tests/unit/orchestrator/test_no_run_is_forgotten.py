@@ -166,7 +166,7 @@ def test_a_tool_that_calls_sys_exit_ends_nothing_but_its_call(tmp_path: Path, th
         sys.exit(3)
 
     write = app.tool("write", effect="write", recovery="never")(
-        exits_in_thread if thread else exits  # type: ignore[arg-type]
+        exits_in_thread if thread else exits
     )
 
     @app.agent("a")
@@ -486,7 +486,7 @@ def test_an_effect_key_reaches_a_tool_that_is_recovered_after_a_late_thread(
         recovery="key",
         timeout=timedelta(milliseconds=50),
         pause=timedelta(milliseconds=10),
-    )(slow)  # type: ignore[arg-type]
+    )(slow)
 
     @app.agent("a")
     async def a(run: Run) -> int:
