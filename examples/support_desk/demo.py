@@ -50,7 +50,6 @@ class _Scene:
     handbook: Handbook
     floor: float
     console: Console
-    going_on: bool
 
 
 def demo(*, train: Path, tickets: Path, limit: int | None, floor: float, home: Path | None) -> bool:
@@ -72,7 +71,7 @@ def demo(*, train: Path, tickets: Path, limit: int | None, floor: float, home: P
     place = DeskHome(home or DEFAULT_HOME)
     console = Console(highlight=False)
     with place.sole_user(), NearestExamples(examples) as decider:
-        going_on = _settle_in(place, orders, console, is_default=home is None)
+        _settle_in(place, orders, console, is_default=home is None)
         scene = _Scene(
             home=place,
             messages=messages,
@@ -80,7 +79,6 @@ def demo(*, train: Path, tickets: Path, limit: int | None, floor: float, home: P
             handbook=read_handbook(HANDBOOK),
             floor=floor,
             console=console,
-            going_on=going_on,
         )
         report = _run(scene, began)
         place.finish()
@@ -101,13 +99,13 @@ def _digest(*paths: Path) -> str:
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-def _settle_in(home: DeskHome, orders: Orders, console: Console, *, is_default: bool) -> bool:
-    """Go on with what the home was told before, or clear it and begin; whether it goes on."""
+def _settle_in(home: DeskHome, orders: Orders, console: Console, *, is_default: bool) -> None:
+    """Go on with what the home was told before, or clear it and begin."""
     before = home.orders()
     if before is not None and not before.finished:
         if before == orders:
             console.print(f"Going on with the demo that was interrupted in {home.folder}.")
-            return True
+            return
         if not is_default:
             raise HomeError(
                 f"{home.folder} holds a demo on other messages that was interrupted "
@@ -116,7 +114,6 @@ def _settle_in(home: DeskHome, orders: Orders, console: Console, *, is_default: 
         console.print(f"Dropping an interrupted demo on other messages ({_told(before)}).")
     home.clear()
     home.give(orders)
-    return False
 
 
 def _told(orders: Orders) -> str:
@@ -147,8 +144,6 @@ async def _work(scene: _Scene, began: float) -> Report:
         with _progress(scene.console) as progress:
             labels = await _take_in(scene.messages, intake, executor, progress)
             await _until_settled(executor, len(labels), progress)
-            if scene.going_on and await _retry_suspects(executor):
-                await _until_settled(executor, len(labels), progress)
         return await _report(desk, executor, labels, began)
 
 
@@ -192,19 +187,6 @@ async def _until_settled(executor: LocalExecutor, runs: int, progress: Progress)
         if executor.executor.failure is not None:
             raise executor.executor.failure
         await asyncio.sleep(_LOOK_SECONDS)
-
-
-async def _retry_suspects(executor: LocalExecutor) -> bool:
-    """Let runs go on that are suspected of killing this process; whether there were any.
-
-    Five kills in a row before its next event park a run. Whoever goes on with a demo after so many
-    kills knows that they came from outside.
-    """
-    parked = executor.store.runs(RunFilter(states=("parked",), limit=_ALL))
-    suspects = [row.id for row in parked if row.reason == "poison"]
-    for run in suspects:
-        await executor.client.retry(run, by="demo")
-    return bool(suspects)
 
 
 def _show(executor: LocalExecutor, progress: Progress, handled: TaskID) -> int:

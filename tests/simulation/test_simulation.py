@@ -17,7 +17,7 @@ from interlock.testing.walks import UNDISTURBED, WALKS, walk
 SEED = "1"
 # Four equal parts, so that tests that run at once share the work.
 PARTS = 4
-AGENTS = 80
+AGENTS = 60
 
 
 @pytest.mark.parametrize("part", range(PARTS))

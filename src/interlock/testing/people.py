@@ -73,6 +73,8 @@ class People:
         self._under_way: set[asyncio.Task[None]] = set()
         self._signals = list(program.signals)
         self._last_position = 0
+        self._counted_at = -1
+        self._counts: dict[str, int] = {}
         self._last_progress_us = clock.now_us()
         now_us = clock.now_us()
         self._errands = [_Errand(at_us=now_us, act=self._start)]
@@ -118,20 +120,25 @@ class People:
     def _finished(self) -> bool:
         if any(e.busy or (not e.done and e.at_us <= self._clock.now_us()) for e in self._errands):
             return False
-        counts = self._observer.run_counts()
-        return bool(counts) and not any(counts.get(state) for state in _UNFINISHED)
+        if self._counted_at != self._external.position:  # Else nothing can have changed.
+            self._counted_at = self._external.position
+            self._counts = self._observer.run_counts()
+        return bool(self._counts) and not any(self._counts.get(state) for state in _UNFINISHED)
 
     def _look_around(self, now_us: int) -> None:
         self._signal_those_who_began(now_us)
+        if self._external.position != self._last_position:
+            self._last_position = self._external.position
+            self._last_progress_us = now_us
+            self._look_into_the_inbox(now_us)
+        elif now_us - self._last_progress_us > _STUCK_US:
+            raise StuckError
+
+    def _look_into_the_inbox(self, now_us: int) -> None:
         for row in self._observer.inbox():
             if row.id not in self._asked:
                 self._asked.add(row.id)
                 self._plan_decision(row, now_us)
-        if self._external.position != self._last_position:
-            self._last_position = self._external.position
-            self._last_progress_us = now_us
-        elif now_us - self._last_progress_us > _STUCK_US:
-            raise StuckError
 
     # Starting, cancelling, signalling.
 
