@@ -13,13 +13,14 @@ from interlock.errors import (
     ConflictError,
     InvalidInputError,
     StorageError,
+    StorageFailedError,
     StorageLockedError,
 )
 from interlock.journal import Journal
 from interlock.journal.guard import Committed, Refused, Result, StreamAbsent
 from interlock.journal.journal import Mode
 from interlock.journal.store import Store
-from tests.conformance.backend import Backend
+from tests.conformance.backend import Backend, OwnClock
 from tests.conformance.commits import assert_sound, commit, event, queued, write
 
 MODES: Sequence[Mode] = get_args(Mode)
@@ -157,6 +158,66 @@ def test_closing_writes_what_waits(store: Store, mode: Mode) -> None:
 
     asyncio.run(main())
     assert len(store.scan(limit=9999)) == 1100
+
+
+def test_everybody_who_closes_waits_for_what_waits(store: Store, mode: Mode) -> None:
+    async def main() -> None:
+        journal = Journal(store, mode=mode)
+        answers: list[Result | StorageError] = []
+        for number in range(1100):
+            journal.submit(commit(f"s{number}", event()), answers.append)
+        await asyncio.gather(journal.close(), journal.close(), journal.close())
+        assert len(answers) == 1100
+
+    asyncio.run(main())
+
+
+class BrokenError(Exception):
+    """What no store raises."""
+
+
+class BrokenClock(OwnClock):
+    """A clock that stops working."""
+
+    def now_us(self) -> int:
+        raise BrokenError("the clock is broken")
+
+
+def test_an_unexpected_error_ends_the_journal_and_is_told_to_all(
+    backend: Backend, mode: Mode
+) -> None:
+    backend.open().close()
+    backend.clock = BrokenClock()
+    store = backend.open()
+
+    async def main() -> list[str]:
+        loop, told = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda _, context: told.append(repr(context["exception"])))
+        journal = Journal(store, mode=mode)
+        answers = await asyncio.gather(
+            *(journal.commit(commit(f"s{n}", event())) for n in range(3)), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [StorageFailedError] * 3
+        assert "the clock is broken" in str(answers[0])
+        await journal.close()
+        return told
+
+    assert asyncio.run(main()) == ["BrokenError('the clock is broken')"]
+    assert store.scan() == []
+
+
+def test_without_a_running_loop_nothing_is_taken(store: Store, mode: Mode) -> None:
+    journal = Journal(store, mode=mode)
+    with pytest.raises(RuntimeError):
+        journal.submit(commit("a", event()), print)
+    assert isinstance(asyncio.run(_commit(journal)), Committed)
+    assert len(store.scan()) == 1
+
+
+async def _commit(journal: Journal) -> Result:
+    result = await journal.commit(commit("b", event()))
+    await journal.close()
+    return result
 
 
 def test_a_storage_error_is_everybodys_answer_and_the_last(backend: Backend, mode: Mode) -> None:

@@ -72,9 +72,9 @@ class Journal:
         if self._closed:
             raise ConflictError("The journal is closed; nothing can be written any more.")
         check_commit(item)
-        self._waiting.append((item, done))
         if not self._busy and not self._scheduled:
             self._schedule()
+        self._waiting.append((item, done))
 
     async def commit(self, item: Commit) -> Result:
         """Write `item` and return its result once it is on disk.
@@ -99,7 +99,7 @@ class Journal:
         """Write all that waits, then stop. The store stays open. Repeatable."""
         self._closed = True
         while self._waiting or self._busy:
-            self._idle = asyncio.Event()
+            self._idle = self._idle or asyncio.Event()
             await self._idle.wait()
         if self._jobs is not None:
             self._jobs.put(None)
@@ -114,6 +114,8 @@ class Journal:
     def _flush(self) -> None:
         """Take what waits as one group and write it."""
         self._scheduled = False
+        if not self._waiting:
+            return
         group = self._waiting[:_LARGEST_GROUP]
         del self._waiting[:_LARGEST_GROUP]
         self._busy = True
@@ -156,15 +158,22 @@ class Journal:
 
     def _finish(self, group: _Group, outcome: _Outcome) -> None:
         self._busy = False
-        if isinstance(outcome, BaseException):
-            self._fail(group, outcome)
-        else:
-            for (_, done), result in zip(group, outcome, strict=True):
-                self._tell(done, result)
-        if self._waiting and not self._scheduled:
-            self._schedule()
-        if self._idle is not None and not self._waiting:
+        try:
+            if isinstance(outcome, BaseException):
+                self._fail(group, outcome)
+            else:
+                for (_, done), result in zip(group, outcome, strict=True):
+                    self._tell(done, result)
+        finally:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._waiting:
+            if not self._scheduled:
+                self._schedule()
+        elif self._idle is not None:
             self._idle.set()
+            self._idle = None
 
     def _fail(self, group: _Group, error: BaseException) -> None:
         """End the journal. What is no `Exception` is a simulated crash: nobody is answered."""

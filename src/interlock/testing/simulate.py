@@ -182,9 +182,13 @@ def _all(given: argparse.Namespace, folder: Path) -> int:
 
 
 def _progress(counts: Counter[str], agents: int, seconds: float) -> None:
+    """Where it is: all the time on a terminal, ten times in all elsewhere."""
+    line = f"{counts['agents']:,} of {agents:,} agents, {seconds:.0f} s"
     if sys.stdout.isatty():
-        sys.stdout.write(f"\r{counts['agents']:,} of {agents:,} agents, {seconds:.0f} s ")
+        sys.stdout.write(f"\r{line} ")
         sys.stdout.flush()
+    elif counts["agents"] % max(1, agents // 10) == 0:
+        _say(line)
 
 
 def _messages(given: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:

@@ -34,6 +34,7 @@ Row = tuple[Any, ...]
 _ALL = -1
 _NEWEST = 2**62
 _WAITS_COLUMN = RunRow._fields.index("waits")
+_INPUT_COLUMN = RunRow._fields.index("input_position")
 
 
 class SqliteReading:
@@ -57,7 +58,7 @@ class SqliteReading:
             return json.loads(text)
         except ValueError as error:
             raise StorageCorruptError(
-                f"The journal {self.path!r} is damaged: the header of the event at position "
+                f"The journal {self.path!r} is damaged: what is stored for position "
                 f"{position} is not JSON. Remedy: restore a backup and run `interlock verify`.",
                 path=self.path,
                 position=position,
@@ -119,7 +120,7 @@ class SqliteReading:
     def _run(self, row: Row) -> RunRow:
         fields = list(row[: len(RunRow._fields)])
         waits = fields[_WAITS_COLUMN]
-        fields[_WAITS_COLUMN] = [] if waits == "[]" else json.loads(waits)
+        fields[_WAITS_COLUMN] = [] if waits == "[]" else self._decode(waits, fields[_INPUT_COLUMN])
         return RunRow(*fields)
 
     def runs(self, where: RunFilter) -> list[RunRow]:
