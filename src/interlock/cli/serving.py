@@ -79,7 +79,9 @@ def _execute(app: object, options: object) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # Of their own accord these two log every request, with addresses that may hold secrets.
+    for library in ("uvicorn", "httpx"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     loaded = cast("App", app)
     agents = ", ".join(sorted(loaded.agents)) or "none"
 
