@@ -26,6 +26,7 @@ __all__ = [
     "ThreadPool",
     "Threads",
     "in_main_thread",
+    "pause",
     "spawn_thread",
     "thread_id",
     "thread_name",
@@ -95,6 +96,11 @@ def in_main_thread() -> bool:
 
 
 thread_id = threading.get_ident
+
+
+def pause(seconds: float) -> None:
+    """Block the calling thread. Only for waiting on another process's lock."""
+    time.sleep(seconds)
 
 
 def thread_name() -> str:

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from interlock.clock import Clock
+from interlock.clock import Clock, pause
 from interlock.errors import NotFoundError, StorageFailedError
 from interlock.journal.check import check_commit
 from interlock.journal.event import Draft
@@ -24,7 +24,7 @@ from interlock.journal.sqlite.connection import (
     open_writer,
     set_wait,
 )
-from interlock.journal.sqlite.failure import storage_error, translated
+from interlock.journal.sqlite.failure import is_busy, storage_error, translated
 from interlock.journal.sqlite.outcome import was_written
 from interlock.journal.sqlite.reading import SqliteReading
 from interlock.journal.sqlite.rebuild import differences
@@ -36,6 +36,7 @@ __all__ = ["ERASURES", "SqliteStore"]
 ERASURES = "tenant/default"
 _ERASURES_PER_EVENT = 1000
 _AT_ONCE = timedelta(0)
+_LOOK_AGAIN = timedelta(milliseconds=1)
 
 
 class SqliteStore(SqliteReading):
@@ -51,7 +52,6 @@ class SqliteStore(SqliteReading):
         wait: timedelta,
     ) -> None:
         self._wait = wait
-        self._patient = True
         self._staged: Batch | None = None
         self._in_use = False
         self._closed = False
@@ -60,6 +60,7 @@ class SqliteStore(SqliteReading):
                 path, clock=clock, synchronous=synchronous, create=create, wait=wait
             )
             super().__init__(path, wait=wait)
+        set_wait(self._writer, _AT_ONCE)
         self._writing = Writing(self._writer, clock)
         self._seen = self._data_version()
 
@@ -85,10 +86,17 @@ class SqliteStore(SqliteReading):
         return results
 
     def _begin(self, *, patient: bool) -> None:
-        if patient is not self._patient:
-            set_wait(self._writer, self._wait if patient else _AT_ONCE)
-            self._patient = patient
-        self._writer.execute(self._sql["begin_write"])
+        # SQLite's own waiting asks at ever longer intervals and can starve beside a process that
+        # writes all the time; this asks every millisecond.
+        tries = max(1, self._wait // _LOOK_AGAIN) if patient else 1
+        for left in reversed(range(tries)):
+            try:
+                self._writer.execute(self._sql["begin_write"])
+                break
+            except sqlite3.OperationalError as error:
+                if left == 0 or not is_busy(error):
+                    raise
+            pause(_LOOK_AGAIN.total_seconds())
         self._seen = self._data_version()
 
     def _require_idle(self) -> None:
