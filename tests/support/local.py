@@ -20,6 +20,7 @@ from interlock.clock import Clock, SystemClock, ThreadPool
 from interlock.journal import open_store
 from interlock.journal.event import Entry
 from interlock.journal.guard import Commit, Result
+from interlock.journal.journal import Mode
 from interlock.journal.rows import EffectRow, InboxRow, RunRow
 from interlock.journal.store import Store
 
@@ -132,7 +133,11 @@ async def executing(
             wrapped = HeldStore(store)
             held(wrapped)
             given = cast("Store", wrapped)
-        local = LocalExecutor(app, given, used, ThreadPool(), lease or FixedLease(), options)
+        # What is held must not hold the loop: commits then go to disk in a thread.
+        mode: Mode = "split" if held is None else "thread"
+        local = LocalExecutor(
+            app, given, used, ThreadPool(), lease or FixedLease(), options, mode=mode
+        )
         async with local.running(grace):
             yield local
     finally:

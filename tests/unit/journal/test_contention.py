@@ -28,7 +28,7 @@ def test_a_writer_is_not_starved_by_processes_that_never_stop(tmp_path: Path) ->
     path = str(tmp_path / "journal.db")
     store = open_store(path, lock_wait=timedelta(seconds=5))
     greedy = [
-        subprocess.Popen(  # noqa: S603 - this interpreter
+        subprocess.Popen(
             [sys.executable, "-c", GREEDY, path, name], stdout=subprocess.PIPE, text=True
         )
         for name in ("one", "two")
