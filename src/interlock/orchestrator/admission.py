@@ -95,8 +95,15 @@ class Admission:
         self._changed = False
         yield from self._woken(now_us)
         yield from self._from_queue(now_us)
-        self._starved = self._free() <= 0 or bool(self._full_agents())
+        self._starved = self._some_wait(now_us)
         self._look_again_us = self._store.next_wake_us(now_us)
+
+    def _some_wait(self, now_us: int) -> bool:
+        # Without this look, a full executor would send every later run through the queue.
+        if self._free() > 0 and not self._full_agents():
+            return False
+        queued = self._store.queue_groups(now_us)
+        return bool(queued or self._store.due(now_us, 1, (), ("waiting",)) or self._interrupted)
 
     def _from_crash(self) -> Iterator[RunRow]:
         while self._interrupted and self._free() > 0:
