@@ -516,6 +516,7 @@ class Session(OperationHost):
             wakes.append(self.row.deadline_at_us)
         wake_at_us = min(wakes, default=None)
         if wake_at_us is not None and wake_at_us - now_us < self.services.residency_us:
+            self._arm_what_is_overdue(now_us)
             return
         self.wake_at_us = wake_at_us
         header = {
@@ -525,6 +526,13 @@ class Session(OperationHost):
         }
         guard = NoMailSince(self.run_id, self.mailbox.position)
         self._finish_session((Draft("run_suspended", "", header),), guard)
+
+    def _arm_what_is_overdue(self, now_us: int) -> None:
+        # The wall clock may have been set forward since a moment was armed on the loop's clock.
+        for operation in list(self._operations.values()):
+            wake_at_us = operation.wake_at_us()
+            if operation.timer is not None and wake_at_us is not None and wake_at_us <= now_us:
+                operation.arm(wake_at_us)
 
     def _end(self, root: asyncio.Task[Any]) -> None:
         try:
