@@ -61,9 +61,16 @@ def cancelled(ms: int, of: Node) -> Node:
     return {"do": "cancelled", "ms": ms, "of": of}
 
 
-def program(root: Node, *signals: str, first_seed: int = 0, **options: Any) -> Program:
-    """A program; each signal is sent to the root at once."""
-    sent = [("root", s, f"t{i}", 0, False) for i, s in enumerate(signals)]
+def child(*of: Node, close: str = "cancel", awaits: int = 1) -> Node:
+    """A child run."""
+    return {"do": "child", "label": "c", "of": seq(*of), "close": close, "awaits": awaits}
+
+
+def program(
+    root: Node, *signals: str, every_ms: int = 0, first_seed: int = 0, **options: Any
+) -> Program:
+    """A program; each signal is sent to the root at once, or one after the other."""
+    sent = [("root", s, f"t{i}", i * every_ms, False) for i, s in enumerate(signals)]
     return Program(seed=str(first_seed), settled=False, root=root, signals=sent, **options)
 
 
@@ -109,6 +116,16 @@ FOUND: Final[Mapping[str, Program]] = {
         seq(several("gather", wait("a", timeout_ms=30), wait("b", timeout_ms=30)), wait("c")),
         "a", "b", "c",
         disk_us=20_000,
+    ),
+    "a child is told once to close": program(
+        {**seq(child(wait("b"), awaits=0)), "next": seq(note("n"))}, disk_us=20_000
+    ),
+    "a deadline does not come behind the end": program(
+        seq(step("s", 40)), deadline_ms=60, disk_us=20_000, first_seed=1
+    ),
+    "a timer is not lost with a suspension that is refused": program(
+        seq(*(sleep(7) for _ in range(6))), *"aaaaaaaaaa",
+        every_ms=15, residency_ms=0, disk_us=20_000,
     ),
 }  # fmt: skip
 

@@ -55,11 +55,12 @@ def end_of_run(session: Session, root: asyncio.Task[Any]) -> Ending | None:
     """
     last = _last_event(session, root)
     may_have = session.children or session.generation > 1
-    children = session.services.journal.store.open_children(session.run_id) if may_have else []
+    store = session.services.journal.store
+    children = store.open_children(session.run_id) if may_have else []
     waited_for = any(child.close_policy == "wait" for child in children)
     if waited_for and last.kind != "run_continued" and not session.cancel_reason:
         return None
-    appends = _cancelling(session.run_id, children, whole=bool(session.cancel_reason))
+    appends = _cancelling(store, session.run_id, children, whole=bool(session.cancel_reason))
     if last.kind == "run_continued":
         state = session.state_body()
         carried = (Draft("state_changed", "", {}, state),) if state is not None else ()
@@ -127,17 +128,29 @@ def _failed(session: Session, error: BaseException) -> Draft:
 
 def cancel_children(store: Store, run: str) -> tuple[Append, ...]:
     """Requests to cancel the open children of a run that is ended without executing."""
-    return _cancelling(run, store.open_children(run), whole=True)
+    return _cancelling(store, run, store.open_children(run), whole=True)
 
 
-def _cancelling(run: str, children: Sequence[RunRow], *, whole: bool = False) -> tuple[Append, ...]:
+def _cancelling(
+    store: Store, run: str, children: Sequence[RunRow], *, whole: bool = False
+) -> tuple[Append, ...]:
     # Cancelling a run ends its waiting for children too.
     policies = ("cancel", "wait") if whole else ("cancel",)
     return tuple(
-        cancel_message(child.id, message_id=f"close:{child.id}", by=run, reason="parent ended")
+        cancel_message(child.id, message_id=_close_id(child), by=run, reason="parent ended")
         for child in children
-        if child.close_policy in policies
+        if child.close_policy in policies and not _was_told(store, child)
     )
+
+
+def _close_id(child: RunRow) -> str:
+    return f"close:{child.id}"
+
+
+def _was_told(store: Store, child: RunRow) -> bool:
+    """Whether an earlier generation of the parent has asked this child to close already."""
+    told = (entry.event.key for entry in store.read(f"mail/{child.id}"))
+    return _close_id(child) in told
 
 
 def child_message(row: RunRow, last: Draft) -> Append:

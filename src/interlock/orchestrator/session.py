@@ -128,6 +128,7 @@ class Session(OperationHost):
         self._code_ended = False
         self._broken: InterlockError | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._missed: list[Callable[[], None]] = []
         self.now_us = history.began_us() or services.clock.now_us()
         self._loop = RunLoop(self, services.loop, salt=zlib.crc32(row.id.encode()))
         self._loop.time_us = self.now_us
@@ -364,7 +365,10 @@ class Session(OperationHost):
 
     def _due(self, due_us: int, operation: Operation) -> None:
         operation.timer = None
-        if self.closed or self.draining or self._finishing or not operation.open:
+        if self.closed or self.draining or not operation.open:
+            return
+        if self._finishing:
+            self._missed.append(partial(self._due, due_us, operation))
             return
         if self.clock.now_us() < due_us:  # Loop time and wall time drift apart.
             operation.timer = self.arm(due_us, operation)
@@ -440,6 +444,9 @@ class Session(OperationHost):
 
     def _arm_deadline(self, deadline_us: int) -> None:
         if self.cancel_reason:
+            return
+        if self._finishing:
+            self._missed.append(partial(self._arm_deadline, deadline_us))
             return
         seconds = (deadline_us - self.clock.now_us()) / 1e6
         if seconds <= 0:
@@ -593,13 +600,20 @@ class Session(OperationHost):
         if self.closed:
             return
         if isinstance(result, Refused) and result.reason == "mail_waiting":
-            self._finishing = False
-            for mail in self.services.journal.store.mail(self.run_id, self.mailbox.position):
-                self.mailbox.put(mail)
-            self._read_mail()
-            self._check_rest()
+            self._stay()
         elif self._accepted(result, None):
             self._leave()
+
+    def _stay(self) -> None:
+        """Mail has come before the suspension: go on, with what was missed meanwhile."""
+        self._finishing = False
+        missed, self._missed = self._missed, []
+        for callback in missed:
+            callback()
+        for mail in self.services.journal.store.mail(self.run_id, self.mailbox.position):
+            self.mailbox.put(mail)
+        self._read_mail()
+        self._check_rest()
 
     def _leave(self) -> None:
         if not self.closed:

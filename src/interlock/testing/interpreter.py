@@ -39,9 +39,22 @@ class Notes(BaseModel):
 
 
 class Stage:
-    """What the tools and steps of the moment reach."""
+    """What the tools reach at the moment, and the functions that are executed as steps."""
 
     outside: Outside
+
+    async def work(self, name: str, ms: int, fails: int) -> str:
+        """A step that takes time."""
+        await asyncio.sleep(ms / 1000)
+        return self.outside.attempt(name, fails)
+
+    def work_in_thread(self, name: str, _ms: int, fails: int) -> str:
+        """A step that runs in a thread, which takes its own time."""
+        return self.outside.attempt(name, fails)
+
+    async def stamp(self, name: str, *_parts: str) -> str:
+        """A step whose arguments must be the same at every replay."""
+        return self.outside.attempt(name, 0)
 
 
 class GeneratedError(Exception):
@@ -121,18 +134,11 @@ class Interpreter:
     async def do_step(self, node: Node) -> Any:
         """A function of the outside."""
         timeout_ms = node.get("timeout_ms")
-        outside, name, fails = self._stage.outside, node["name"], node["fails"]
-
-        async def work(name: str) -> str:
-            await asyncio.sleep(node["ms"] / 1000)
-            return outside.attempt(name, fails)
-
-        def work_in_thread(name: str) -> str:
-            return outside.attempt(name, fails)
-
         return await self._run.step(
-            work_in_thread if node["sync"] else work,
-            name,
+            self._stage.work_in_thread if node["sync"] else self._stage.work,
+            node["name"],
+            node["ms"],
+            node["fails"],
             name="step",
             retry=Retry(attempts=node["attempts"], base=_PAUSE, cap=timedelta(milliseconds=80)),
             timeout=None if timeout_ms is None else timedelta(milliseconds=timeout_ms),
@@ -175,13 +181,9 @@ class Interpreter:
 
     async def do_stamp(self, node: Node) -> Any:
         """A step whose arguments are the run's own time and random values."""
-
-        async def stamp(name: str, *_parts: str) -> str:
-            return self._stage.outside.attempt(name, 0)
-
         run = self._run
         parts = (run.now().isoformat(), str(run.uuid()), repr(run.random()))
-        return await run.step(stamp, node["name"], *parts)
+        return await run.step(self._stage.stamp, node["name"], *parts)
 
     async def do_note(self, node: Node) -> Any:
         """A change of the state."""
