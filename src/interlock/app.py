@@ -33,6 +33,7 @@ from interlock.journal.rows import RunRow
 from interlock.journal.store import Store
 from interlock.orchestrator.agent import Agent, declare_agent
 from interlock.orchestrator.client import Client
+from interlock.orchestrator.collector import rarer_collections
 from interlock.orchestrator.executor import Executor, ExecutorOptions, Lease
 from interlock.orchestrator.start import StartOptions
 from interlock.tools.effects import EffectClass, Recovery
@@ -162,7 +163,7 @@ class App:
         used = clock or SystemClock()
         store = open_store(self.store, used)
         try:
-            with ExecutorLock(database_path(self.store)) as lock:
+            with ExecutorLock(database_path(self.store)) as lock, rarer_collections():
                 local = LocalExecutor(
                     self, store, used, ThreadPool(), _LockLease(lock), options, mode=mode
                 )

@@ -9,14 +9,12 @@ from interlock.clock import Clock
 __all__ = ["derived_id", "new_id"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [one + other for one in _ALPHABET for other in _ALPHABET]
 
 
 def _base32(number: int, length: int) -> str:
-    digits: list[str] = []
-    for _ in range(length):
-        number, rest = divmod(number, 32)
-        digits.append(_ALPHABET[rest])
-    return "".join(reversed(digits))
+    """The lowest digits of a number; `length` is even."""
+    return "".join([_PAIRS[number >> bits & 1023] for bits in range(length * 5 - 10, -1, -10)])
 
 
 def new_id(prefix: str, clock: Clock) -> str:

@@ -65,8 +65,13 @@ def _is_plain(text: str) -> bool:
 
 def _is_simple(header: Header) -> bool:
     """Whether a header is certainly JSON, and without anything that projections read."""
+    return _is_flat(header) and not any(name in header for name in GENERIC_FIELDS)
+
+
+def _is_flat(header: Header) -> bool:
+    """Whether a header holds nothing but texts, integers, booleans and nulls."""
     for name, value in header.items():
-        if type(name) is not str or type(value) not in _SIMPLE or name in GENERIC_FIELDS:
+        if type(name) is not str or type(value) not in _SIMPLE:
             return False
     return True
 
@@ -146,6 +151,8 @@ def _check_header(draft: Draft, append: Append, guards: Sequence[Guard]) -> None
 
 def _as_json(draft: Draft) -> Header:
     """The header as a reader will see it."""
+    if _is_flat(draft.header):  # Then it is seen as it is, and need not be written to know that.
+        return draft.header
     try:
         return json.loads(encode_header(draft.header))
     except (TypeError, ValueError, RecursionError) as error:

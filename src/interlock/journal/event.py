@@ -102,6 +102,8 @@ def encode_header(header: Header) -> str:
             parts.append(f"{_quote(name)}:{_quote(value)}")
         elif type(value) is int:
             parts.append(f"{_quote(name)}:{value}")
+        elif value is None:
+            parts.append(f"{_quote(name)}:null")
         else:
             return _encode_any(header)
     return "{" + ",".join(parts) + "}"

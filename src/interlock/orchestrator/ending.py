@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from interlock.base.codec import MAX_RESULT_BYTES, check_size
 from interlock.base.failure import Failure, failure_of
 from interlock.errors import InterlockError
 from interlock.journal.event import Draft
-from interlock.journal.guard import Append
-from interlock.journal.rows import RunRow
+from interlock.journal.guard import Append, Committed
+from interlock.journal.rows import RunRow, RunState
 from interlock.journal.store import Store
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "cancel_message",
     "child_message",
     "end_of_run",
+    "ended_row",
     "waiting_for_children",
 ]
 
@@ -69,6 +70,33 @@ def end_of_run(session: Session, root: asyncio.Task[Any]) -> Ending | None:
     if session.row.parent:
         appends = (*appends, child_message(session.row, last))
     return Ending((last,), appends)
+
+
+_STATES: Mapping[str, RunState] = {
+    "run_completed": "completed",
+    "run_failed": "failed",
+    "run_cancelled": "cancelled",
+}
+
+
+def ended_row(row: RunRow, last: Draft, committed: Committed) -> RunRow | None:
+    """The row of a run that has ended, as reading it back would give it; None if it goes on.
+
+    `row` is that of its claim. Who waits for the run is told at once, without a query.
+    """
+    state = _STATES.get(last.kind)
+    if state is None:
+        return None
+    return row._replace(
+        state=state,
+        outcome=last.header.get("outcome") or row.outcome,
+        reason=last.header.get("reason", ""),
+        result_position=committed.places[0][0],
+        updated_at_us=committed.at_us,
+        wake_at_us=None,
+        waits=[],
+        worker="",
+    )
 
 
 def _last_event(session: Session, root: asyncio.Task[Any]) -> Draft:

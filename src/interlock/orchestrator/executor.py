@@ -343,7 +343,7 @@ class Executor:
         self._left(session.run_id)
         if ending is not None and (ending.appends or ending.drafts[0].kind == "run_continued"):
             self.committed()
-        self._tell(session.run_id)
+        self._tell(session.run_id, session.ended_row)
 
     def failed(self, error: StorageError) -> None:
         """The journal cannot go on: nothing more is done."""
@@ -383,11 +383,11 @@ class Executor:
             if not waiting:
                 del self._ending[run]
 
-    def _tell(self, run: str) -> None:
-        waiting = self._ending.get(run)
-        if not waiting:
+    def _tell(self, run: str, row: RunRow | None = None) -> None:
+        """Answer who waits for a run, with its row where that is known."""
+        if not self._ending.get(run):
             return
-        row = self.journal.store.run(run)
+        row = row or self.journal.store.run(run)
         if row is None or row.state not in ("completed", "failed", "cancelled", "parked"):
             return
         for future in self._ending.pop(run):

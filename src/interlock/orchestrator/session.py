@@ -29,7 +29,7 @@ from interlock.journal.guard import Append, Commit, Committed, Guard, NoMailSinc
 from interlock.journal.journal import Journal
 from interlock.journal.rows import Mail, RunRow
 from interlock.orchestrator.agent import Agent
-from interlock.orchestrator.ending import Ending, end_of_run, waiting_for_children
+from interlock.orchestrator.ending import Ending, end_of_run, ended_row, waiting_for_children
 from interlock.orchestrator.history import History
 from interlock.orchestrator.loop import RunLoop, user_line
 from interlock.orchestrator.mailbox import Mailbox
@@ -115,6 +115,7 @@ class Session(OperationHost):
         self.history = history
         self.seed = history.seed()
         self.ending: Ending | None = None
+        self.ended_row: RunRow | None = None
         self.wake_at_us: int | None = None
         self.state_body: Callable[[], bytes | None] = lambda: None
         self.recorded_state = history.recorded_state()
@@ -602,6 +603,8 @@ class Session(OperationHost):
         if isinstance(result, Refused) and result.reason == "mail_waiting":
             self._stay()
         elif self._accepted(result, None):
+            if self.ending is not None:
+                self.ended_row = ended_row(self.row, self.ending.drafts[0], result)
             self._leave()
 
     def _stay(self) -> None:
