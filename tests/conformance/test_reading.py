@@ -240,6 +240,15 @@ def test_the_inbox_is_listed_oldest_first(store: Store) -> None:
     assert store.inbox_task("nothing") is None
 
 
+def test_open_tasks_of_one_run(store: Store) -> None:
+    for run, task in (("r1", "t3"), ("r2", "t2"), ("r1", "t1"), ("r1", "t0")):
+        write(store, commit(run, event("task_opened", task=task, kind="question")))
+    write(store, commit("r1", event("task_expired", task="t1")))
+    assert [row.id for row in store.open_tasks("r1")] == ["t3", "t0"]
+    assert store.open_tasks("r1")[0] == store.inbox_task("t3")
+    assert store.open_tasks("r3") == []
+
+
 def test_effects_are_listed_newest_first(store: Store) -> None:
     for number in range(6):
         header = {"effect_key": f"e{5 - number}", "tool": "t", "recovery": "key"}

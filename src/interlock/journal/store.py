@@ -144,6 +144,10 @@ class Store(Protocol):
         """Inbox tasks, oldest first."""
         ...
 
+    def open_tasks(self, run: str) -> list[InboxRow]:
+        """A run's open inbox tasks, oldest first."""
+        ...
+
     def inbox_task(self, task: str) -> InboxRow | None:
         """One inbox task, or None."""
         ...

@@ -427,15 +427,16 @@ class EffectOperation(Operation):
         verdict, problem = self._read_resolution(mail)
         by = mail.header.get("by", "")
         header = {"effect_key": self.effect_key, "takes": mail.message_id, "by": by}
-        if problem and mail.kind == "decision":
-            header["task"] = mail.name  # It is closed at the door: another one has to be opened.
+        closed = mail.header.get("task", "")
+        if problem and closed:
+            header["task"] = closed  # It is closed at the door: another one has to be opened.
         if problem:
             body = json.dumps({"problem": problem}).encode()
             draft = Draft("resolution_refused", self.key, header, body)
         else:
             draft = Draft("effect_resolved", self.key, header | {"verdict": verdict}, mail.body)
         withdrawn: tuple[Draft, ...] = ()
-        if self.log.asked and mail.kind == "resolution" and not problem:
+        if self.log.asked and closed != self.log.task and not problem:
             withdrawn = (Draft("task_withdrawn", self.key, {"task": self.log.task}),)
         self._record(draft, guards=(TakesMail(mail.message_id),), also=withdrawn)
 

@@ -246,10 +246,7 @@ class Client:
         commit = Commit((Append(f"mail/{row.run}", (draft,)),), (TaskOpen(task),))
         result = await self.journal.commit(commit)
         if isinstance(result, Refused):
-            raise ConflictError(
-                f"inbox task {task} is not open any more: {result.detail or result.reason}.",
-                task=task,
-            )
+            raise _closed(result)
         self._committed()
 
     async def resolve(
@@ -264,8 +261,9 @@ class Client:
         """Say what became of an effect whose outcome is unknown.
 
         `verdict`: `happened` (with the `result` that the call would have returned), `not_happened`
-        (it is made then), or `given_up`. Raises `NotFoundError`, or `ConflictError` when the effect
-        is not unknown.
+        (it is made then), or `given_up`. An inbox task about it is closed in the same transaction.
+        Raises `NotFoundError`, or `ConflictError` when the effect is not unknown or somebody else
+        was first.
         """
         if verdict not in _VERDICTS:
             raise InvalidInputError(f"verdict {verdict!r}: allowed are {', '.join(_VERDICTS)}.")
@@ -279,10 +277,19 @@ class Client:
         if self.run(row.run).state in _FINISHED:
             await self._resolve_finished(row, verdict, body, by)
             return ""
-        about = {"attempt": row.attempts}
+        about: dict[str, Any] = {"attempt": row.attempts}
+        task = self._task_about(row)
+        if task is not None:
+            about["task"] = task
         return await self._send(
             row.run, "resolution", effect_key, body, message_id, by, about=about
         )
+
+    def _task_about(self, effect: EffectRow) -> str | None:
+        """The open inbox task that asks about an effect, which its answer closes."""
+        tasks = self.journal.store.open_tasks(effect.run)
+        about = (task.id for task in tasks if task.kind == "effect" and task.key == effect.key)
+        return next(about, None)
 
     async def _resolve_finished(self, row: EffectRow, verdict: str, body: bytes, by: str) -> None:
         # A run that was parked can be cancelled with its effects still unknown. Nobody executes it
@@ -314,10 +321,14 @@ class Client:
         header = {"run": run, "kind": kind, "name": name, "by": by, **about}
         # Scoped by run, so that two callers who choose the same id do not shadow each other.
         draft = Draft("mail_sent", f"{run}:{message}", header, body)
-        guards = (NewMessage(f"{run}:{message}"), RunIn(run, states))
+        guards: tuple[Guard, ...] = (NewMessage(f"{run}:{message}"), RunIn(run, states))
+        if "task" in about:
+            guards = (*guards, TaskOpen(about["task"]))
         result = await self.journal.commit(Commit((Append(f"mail/{run}", (draft,)),), guards))
         if isinstance(result, Committed):
             self._committed()
+        elif result.reason == "task_closed":
+            raise _closed(result)
         elif result.reason != "message_exists":
             raise self._cannot_send(run, kind, states)
         return message
@@ -378,6 +389,13 @@ def _answer(
         answer.set_exception(result)
     else:
         answer.set_result(result)
+
+
+def _closed(refused: Refused) -> ConflictError:
+    task = refused.subject
+    return ConflictError(
+        f"inbox task {task} is not open any more: {refused.detail or refused.reason}.", task=task
+    )
 
 
 def _unexpected(refused: Refused) -> StorageError:

@@ -511,9 +511,10 @@ class Session(OperationHost):
     def _stuck(self) -> None:
         self._park(
             NotRecordableError(
-                f"run {self.run_id}: the code waits for something that is not durable (an "
-                "asyncio.Event, Queue or Lock that nothing in the run will set). Wait for a signal "
-                "or another durable operation."
+                f"{self._loop.line_of_code()}: the code of run {self.run_id} waits for something "
+                "that is not durable: an asyncio.Event, Queue or Lock that nothing in the run will "
+                "set, or a thread of its own. Wait for a signal or another durable operation; work "
+                "in a thread belongs into a synchronous function for run.step."
             )
         )
 

@@ -637,6 +637,57 @@ def test_resolving_works_while_no_executor_runs(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_resolving_closes_the_inbox_task_at_the_door(tmp_path: Path) -> None:
+    app = app_in(tmp_path)
+    bank = Bank("never", loses)
+    agent(app, bank.declare(app))
+
+    async def main() -> None:
+        async with executing(app) as local:
+            handle = await local.start("payer", 5)
+            effect = await effect_of(local, handle.id, "unknown")
+            task = await open_task(local, handle.id)
+            await until_state(local, handle.id, "waiting")
+        async with app.client() as client:
+            for _ in range(2):  # The same word twice is one word.
+                await client.resolve(
+                    effect.effect_key, "happened", result="booked 5", by="ann", message_id="m"
+                )
+            answered = client.inbox_task(task.id)
+            assert (answered.state, answered.decided_by) == ("decided", "ann")
+            with pytest.raises(ConflictError, match="decided by ann"):
+                await client.decide(task.id, "not_happened", by="bob")
+        async with executing(app) as local:
+            row = await until_state(local, handle.id, "completed")
+            assert local.result_of(row, app.agents["payer"]) == "booked 5"
+            assert bank.calls == 1
+
+    asyncio.run(main())
+
+
+def test_a_resolution_that_does_not_fit_has_the_person_asked_again(tmp_path: Path) -> None:
+    app = app_in(tmp_path)
+    bank = Bank("never", loses)
+    agent(app, bank.declare(app))
+
+    async def main() -> None:
+        async with executing(app) as local:
+            handle = await local.start("payer", 5)
+            effect = await effect_of(local, handle.id, "unknown")
+            first = await open_task(local, handle.id)
+            await local.client.resolve(effect.effect_key, "happened", result={"no": 1}, by="ann")
+
+            def asked_again() -> bool:
+                return [task.id for task in local.store.inbox()] not in ([], [first.id])
+
+            await until(asked_again)
+            await local.client.resolve(effect.effect_key, "happened", result="booked 5", by="ann")
+            assert await handle.result() == "booked 5"
+            assert local.store.inbox() == []
+
+    asyncio.run(main())
+
+
 def test_an_unknown_effect_of_a_run_that_was_parked_and_cancelled_can_be_resolved(
     tmp_path: Path,
 ) -> None:

@@ -183,6 +183,31 @@ def test_a_forbidden_call_in_a_task_of_its_own_names_the_agents_file(
     _check(_told(app), *_line_of(a))
 
 
+# The refusal is raised in anyio's thread, which nobody asks for its answer.
+@pytest.mark.filterwarnings("ignore:Exception in thread AnyIO")
+@pytest.mark.parametrize("what", ["an event", "anyio's threads"])
+def test_waiting_for_what_is_not_durable_parks_with_the_line_and_the_remedy(
+    tmp_path: Path, what: str
+) -> None:
+    app = app_in(tmp_path)
+
+    @app.agent("a")
+    async def a(run: Run) -> None:
+        await run.sleep(timedelta(0))
+        if what == "an event":
+            await asyncio.Event().wait()
+        else:
+            await anyio.to_thread.run_sync(print)
+
+    async def main() -> str:
+        async with executing(app) as local:
+            handle = await local.start("a")
+            row = await until_state(local, handle.id, "parked")
+            return local.client.result(row)["message"]
+
+    _check(asyncio.run(main()), *_line_of(a))
+
+
 def test_a_thread_that_calls_back_is_refused_in_the_thread(tmp_path: Path) -> None:
     app = app_in(tmp_path)
     refused: list[BaseException] = []

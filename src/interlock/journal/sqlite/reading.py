@@ -227,6 +227,10 @@ class SqliteReading:
         )
         return [InboxRow(*row) for row in rows]
 
+    def open_tasks(self, run: str) -> list[InboxRow]:
+        """A run's open inbox tasks, oldest first."""
+        return [InboxRow(*row) for row in self._rows("open_tasks", {"run": run})]
+
     def inbox_task(self, task: str) -> InboxRow | None:
         """One inbox task, or None."""
         row = self._row("inbox_task", {"task": task})

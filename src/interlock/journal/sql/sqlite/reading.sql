@@ -205,6 +205,15 @@ WHERE state = :state
 ORDER BY position
 LIMIT :limit;
 
+-- name: open_tasks
+-- Open inbox tasks of one run, oldest first.
+SELECT
+    id, run, key, kind, role, state, opened_at_us, due_at_us, decided_by, decided_at_us, position,
+    decision_position
+FROM inbox INDEXED BY inbox_open_by_run
+WHERE run = :run AND state = 'open'
+ORDER BY position;
+
 -- name: inbox_task
 -- One inbox task.
 SELECT
