@@ -380,6 +380,9 @@ class Session(OperationHost):
     def finished(self, operation: Operation) -> None:
         """Forget an operation that expects no more events."""
         self._operations.pop(operation.key, None)
+        # The two hold each other: letting go frees both at once, without the cyclic collector.
+        if operation.future is not None and operation.future.done():
+            operation.future = None
 
     def may_act_seconds(self) -> float:
         """How long this process may still act for the run."""

@@ -24,6 +24,7 @@ __all__ = ["Callee", "StepOperation", "StepPlan", "bound", "callee", "is_async"]
 
 _RESULT_MARK: Final = b',"result":'
 _ARGUMENTS_MARK: Final = b'{"args":'
+_NO_FAILURE: Final = Failure((), "")
 
 
 class Callee(NamedTuple):
@@ -86,7 +87,7 @@ class StepOperation(Operation):
         super().__init__(session, name)
         self.plan = plan
         self.attempts = 0
-        self.last_failure = Failure((), "")
+        self.last_failure = _NO_FAILURE
         self.retry_at_us = 0
         self.began = False
         self.task: asyncio.Task[None] | None = None
