@@ -159,7 +159,7 @@ class InterlockEngine:
 
     async def result(self, run_id: str) -> object:
         """What the run returned."""
-        row = await self._executor.executor.when_ended(run_id)
+        row = (await self._executor.executor.when_ended(run_id)).row
         return self._executor.result_of(row, self._executor.client.agent(row.agent))
 
     async def signal(self, run_id: str, name: str) -> None:

@@ -247,11 +247,12 @@ class RunHandle:
 
     async def row(self) -> RunRow:
         """Wait until the run is finished or parked, and answer its row."""
-        return await self._executor.executor.when_ended(self.id)
+        return (await self._executor.executor.when_ended(self.id)).row
 
     async def result(self) -> Any:
         """The run's result. Raises `RunFailedError` when it failed, was cancelled or is parked."""
-        return self._executor.result_of(await self.row(), self._agent)
+        row, body = await self._executor.executor.when_ended(self.id)
+        return _result(row, body, self._agent)
 
 
 class LocalExecutor:
@@ -317,14 +318,17 @@ class LocalExecutor:
     def result_of(self, row: RunRow, agent: Agent) -> Any:
         """A finished run's result. Raises `RunFailedError` unless it completed."""
         entry = self.store.entry(row.result_position) if row.result_position is not None else None
-        body = entry.body if entry is not None else None
-        if row.state == "completed":
-            return agent.output.decode(body or b"null", f"the result of run {row.id}")
-        failure = read_failure(body)
-        why = failure.sentence() if failure.message else row.reason
-        raise RunFailedError(
-            f"run {row.id} of agent {row.agent!r} is {row.state}: {why}",
-            error_types=failure.types,
-            run=row.id,
-            state=row.state,
-        )
+        return _result(row, entry.body if entry is not None else None, agent)
+
+
+def _result(row: RunRow, body: bytes | None, agent: Agent) -> Any:
+    if row.state == "completed":
+        return agent.output.decode(body or b"null", f"the result of run {row.id}")
+    failure = read_failure(body)
+    why = failure.sentence() if failure.message else row.reason
+    raise RunFailedError(
+        f"run {row.id} of agent {row.agent!r} is {row.state}: {why}",
+        error_types=failure.types,
+        run=row.id,
+        state=row.state,
+    )

@@ -9,7 +9,7 @@ from interlock.clock import Clock
 __all__ = ["derived_id", "new_id"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_PAIRS = [one + other for one in _ALPHABET for other in _ALPHABET]
+_PAIRS = tuple(one + other for one in _ALPHABET for other in _ALPHABET)
 
 
 def _base32(number: int, length: int) -> str:

@@ -101,7 +101,7 @@ class Service:
         finally:
             closed.cancel()
         if ended.done():
-            return ended.result()
+            return ended.result().row
         ended.cancel()
         return self.client.run(run)
 

@@ -34,7 +34,7 @@ from interlock.journal.guard import (
     UniqueKey,
     UsesApproval,
 )
-from interlock.journal.projections import PROJECTIONS, Fold, Place, folds
+from interlock.journal.projections import PROJECTIONS, Fold, Place, add_folds, folds
 from interlock.journal.snapshot import Snapshot, StreamHead
 
 __all__ = ["Batch", "Judge"]
@@ -156,7 +156,7 @@ class Judge:
         return first
 
     def _project(self, kind: str, header: Header, place: Place) -> None:
-        self.batch.folds.extend(folds(kind, header, place))
+        add_folds(self.batch.folds, folds(kind, header, place))
         apply_change(self._snapshot, kind, header, place)
 
     def _salt(self) -> bytes:

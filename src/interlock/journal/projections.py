@@ -9,7 +9,7 @@ and the same parameters, in its own SQL.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ __all__ = [
     "Parameters",
     "Place",
     "Projection",
+    "add_folds",
     "folds",
 ]
 
@@ -180,6 +181,23 @@ def folds(kind: str, header: Header, place: Place) -> Iterator[Fold]:
             if statement != "task_decided" or parameters["task"]:
                 yield statement, parameters
     yield from _generic_folds(header, place)
+
+
+def add_folds(folded: list[Fold], more: Iterable[Fold]) -> None:
+    """Add folds to those of a group.
+
+    A run that is claimed in the commit that queues it, as most are, is written once, as running,
+    and never enters the indexes of the queue.
+    """
+    for fold in more:
+        statement, claimed = fold
+        if statement == "run_claimed" and folded and folded[-1][0] == "run_queued":
+            queued = folded[-1][1]
+            if queued["stream"] == claimed["stream"]:
+                claim = {"worker": claimed["worker"], "claim": claimed["claim"]}
+                folded[-1] = ("run_started", {**queued, **claim, "claim_seq": claimed["seq"]})
+                continue
+        folded.append(fold)
 
 
 def _parameters(projection: Projection, header: Header, place: Place) -> Parameters:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from interlock.base.failure import Failure
 from interlock.clock import Clock, Threads
@@ -35,7 +35,7 @@ from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.start import first_claim
 
-__all__ = ["Executor", "ExecutorOptions", "Lease"]
+__all__ = ["EndedRun", "Executor", "ExecutorOptions", "Lease"]
 
 _log = logging.getLogger("interlock")
 _MAX_CLAIMS_WITHOUT_PROGRESS: Final = 5
@@ -63,6 +63,13 @@ class ExecutorOptions:
     residency: timedelta = timedelta(seconds=1)
     poll: timedelta = timedelta(milliseconds=10)
     worker: str = "local"
+
+
+class EndedRun(NamedTuple):
+    """A run that is finished or parked, and its recorded result or failure."""
+
+    row: RunRow
+    body: bytes | None
 
 
 class Executor:
@@ -97,7 +104,7 @@ class Executor:
         self._draining = False
         self._nudged: asyncio.Event | None = None
         self._empty: asyncio.Event | None = None
-        self._ending: dict[str, list[asyncio.Future[RunRow]]] = {}
+        self._ending: dict[str, list[asyncio.Future[EndedRun]]] = {}
         self._mail_position = 0
         self._changes = 0
 
@@ -343,7 +350,9 @@ class Executor:
         self._left(session.run_id)
         if ending is not None and (ending.appends or ending.drafts[0].kind == "run_continued"):
             self.committed()
-        self._tell(session.run_id, session.ended_row)
+        row = session.ended_row
+        known = None if ending is None or row is None else EndedRun(row, ending.drafts[0].body)
+        self._tell(session.run_id, known)
 
     def failed(self, error: StorageError) -> None:
         """The journal cannot go on: nothing more is done."""
@@ -364,32 +373,38 @@ class Executor:
 
     # Waiting for results.
 
-    def when_ended(self, run: str) -> asyncio.Future[RunRow]:
-        """A future of the run's row when it is finished or parked."""
-        future: asyncio.Future[RunRow] = self.loop.create_future()
+    def when_ended(self, run: str) -> asyncio.Future[EndedRun]:
+        """A future of the run as it is when it is finished or parked."""
+        future: asyncio.Future[EndedRun] = self.loop.create_future()
         self._ending.setdefault(run, []).append(future)
         future.add_done_callback(partial(self._forget_waiting, run))
-        if run in self._sessions or run in self._claiming:
-            return future
-        row = self.journal.store.run(run)
-        if row is not None and row.state in ("completed", "failed", "cancelled", "parked"):
+        if run not in self._sessions and run not in self._claiming:
             self._tell(run)
         return future
 
-    def _forget_waiting(self, run: str, future: asyncio.Future[RunRow]) -> None:
+    def _forget_waiting(self, run: str, future: asyncio.Future[EndedRun]) -> None:
         waiting = self._ending.get(run, [])
         if future in waiting:  # Its caller gave up.
             waiting.remove(future)
             if not waiting:
                 del self._ending[run]
 
-    def _tell(self, run: str, row: RunRow | None = None) -> None:
-        """Answer who waits for a run, with its row where that is known."""
+    def _tell(self, run: str, ended: EndedRun | None = None) -> None:
+        """Answer who waits for a run, if it has come to its end."""
         if not self._ending.get(run):
             return
-        row = row or self.journal.store.run(run)
-        if row is None or row.state not in ("completed", "failed", "cancelled", "parked"):
+        ended = ended or self._read_ended(run)
+        if ended is None:
             return
         for future in self._ending.pop(run):
             if not future.done():
-                future.set_result(row)
+                future.set_result(ended)
+
+    def _read_ended(self, run: str) -> EndedRun | None:
+        row = self.journal.store.run(run)
+        if row is None or row.state not in ("completed", "failed", "cancelled", "parked"):
+            return None
+        last = (
+            None if row.result_position is None else self.journal.store.entry(row.result_position)
+        )
+        return EndedRun(row, None if last is None else last.body)

@@ -162,7 +162,7 @@ def test_started_by_a_process_that_executes_nothing(tmp_path: Path) -> None:
             assert not again.created
             assert again.id == during.run
             assert await again.result() == 2
-            row = await local.executor.when_ended(before.run)
+            row = (await local.executor.when_ended(before.run)).row
             assert local.result_of(row, app.agents["a"]) == 1
 
     asyncio.run(main())

@@ -11,6 +11,19 @@ INSERT INTO runs (
     :seq, 0, 0, '', :code_version, '', '[]', :position, NULL
 ) ON CONFLICT DO NOTHING;
 
+-- name: run_started
+-- A run exists and is executed at once: as run_queued and run_claimed, in one.
+INSERT INTO runs (
+    position, id, agent, tenant, state, outcome, priority, created_at_us, updated_at_us,
+    start_after_us, deadline_at_us, wake_at_us, parent, parent_key, close_policy, generation,
+    generation_seq, claims, claim_seq, worker, code_version, reason, waits, input_position,
+    result_position
+) VALUES (
+    :position, :stream, :agent, :tenant, 'running', '', :priority, :at_us, :at_us,
+    :start_after_us, :deadline_at_us, NULL, :parent, :parent_key, :close_policy, 1,
+    :seq, :claim, :claim_seq, :worker, :code_version, '', '[]', :position, NULL
+) ON CONFLICT DO NOTHING;
+
 -- name: run_claimed
 -- A worker executes the run.
 UPDATE runs SET
