@@ -17,6 +17,10 @@ names the thing, the reason and the remedy, and `fields` with the identifiers in
     │   ├── StepFailedError          a step failed for good
     │   ├── EffectFailedError        an effect was certainly not made
     │   ├── ChildFailedError         a child run did not complete
+    │   ├── AskFailedError           a model gave no answer that could be used
+    │   │   ├── ModelFailedError     no model answered
+    │   │   ├── LoopFoundError       a model went round in circles
+    │   │   └── BudgetExhaustedError a budget would not cover what the model wanted
     │   └── RunFailedError           a run that somebody waits for did not complete
     ├── RefusedError                 a guard of the journal refused a commit
     ├── StorageError                 an operator acts; nothing acknowledged is lost
@@ -34,7 +38,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 __all__ = [
+    "AskFailedError",
     "BodyErasedError",
+    "BudgetExhaustedError",
     "ChildFailedError",
     "ConflictError",
     "DeclarationError",
@@ -43,6 +49,8 @@ __all__ = [
     "IdempotencyConflictError",
     "InterlockError",
     "InvalidInputError",
+    "LoopFoundError",
+    "ModelFailedError",
     "NotFoundError",
     "NotRecordableError",
     "OutcomeError",
@@ -163,6 +171,30 @@ class ChildFailedError(OutcomeError):
     """A child run ended as failed or cancelled."""
 
     code = "child_failed"
+
+
+class AskFailedError(OutcomeError):
+    """A model gave no answer that could be used, and no person gave one either."""
+
+    code = "ask_failed"
+
+
+class ModelFailedError(AskFailedError):
+    """No model answered: each of them failed, refused, or was left alone."""
+
+    code = "model_failed"
+
+
+class LoopFoundError(AskFailedError):
+    """A model went round in circles; `fields["loop"]` shows the calls."""
+
+    code = "loop_found"
+
+
+class BudgetExhaustedError(AskFailedError):
+    """A budget would not cover the next call, and a person said to finish without it."""
+
+    code = "budget_exhausted"
 
 
 class RunFailedError(OutcomeError):

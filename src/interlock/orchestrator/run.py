@@ -16,16 +16,17 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from interlock.base.codec import Codec, canonical, codec_for
 from interlock.base.identifier import derived_id
 from interlock.errors import InvalidInputError, StepFailedError
 from interlock.orchestrator.agent import same_input
-from interlock.orchestrator.calls import EffectOperation
+from interlock.orchestrator.calling import call_tool
 from interlock.orchestrator.ending import RunContinuation
 from interlock.orchestrator.operation import Operation
 from interlock.orchestrator.retry import NO_RETRY, Retry
+from interlock.orchestrator.run_operations import RunOperations
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.start import (
     LAST_MOMENT_US,
@@ -33,7 +34,7 @@ from interlock.orchestrator.start import (
     StartOptions,
     queued_draft,
 )
-from interlock.orchestrator.steps import StepOperation, StepPlan, bound, callee, is_async
+from interlock.orchestrator.steps import StepOperation, StepPlan, bound, callee
 from interlock.orchestrator.waits import (
     ChildOperation,
     Decision,
@@ -42,8 +43,10 @@ from interlock.orchestrator.waits import (
     TaskOperation,
     TimerOperation,
 )
-from interlock.tools.effects import EffectKey
 from interlock.tools.tool import Tool
+
+if TYPE_CHECKING:
+    from pydantic_ai import Agent as PydanticAgent
 
 __all__ = ["Child", "Escalation", "Run", "Value", "agent_body"]
 
@@ -201,41 +204,48 @@ class Run:
         happened), `EffectFailedError` when the effect was certainly not made, and for a tool that
         reads `StepFailedError`.
         """
-        values = tool.bind(arguments, named)
-        if tool.effect == "read":
-            return cast("T", await self._perform(self._read(tool, values)))
-        operation = EffectOperation(self._session, tool, values)
-        self._issue(operation, lambda key: self._name_effect(operation, key))
-        return cast("T", await operation.future)  # type: ignore[misc]
+        return cast("T", await call_tool(self._session, tool, tool.bind(arguments, named)))
 
-    def _read(self, tool: Tool[Any, Any], values: dict[str, Any]) -> StepOperation:
-        async def call_async() -> Any:
-            return await tool.function(**values)
+    async def ask(
+        self,
+        agent: PydanticAgent[Any, Any],
+        prompt: str,
+        *,
+        output: Any = None,
+        context: Sequence[Any] = (),
+        tools: Sequence[Tool[..., Any]] = (),
+        deps: Any = None,
+        conversation: str | None = None,
+        escalate: bool = True,
+        name: str | None = None,
+    ) -> Any:
+        """Have a Pydantic AI agent answer, and a person where it cannot.
 
-        def call_sync() -> Any:
-            return tool.function(**values)
+        Each request to a model is recorded once and each call of a tool goes through the gateway,
+        with an effect key of its own. `output` is the type of the answer (else the agent's own),
+        `context` are passages or other texts that the answer is to rest on, `tools` declared tools
+        that it may call beside the agent's functions, `deps` its dependencies, made afresh by this
+        code after a restart. With `conversation` it sees what was said under that name before, in
+        this run and in others of the tenant.
 
-        awaited = is_async(tool.function)
-        retry = Retry(attempts=tool.attempts, base=tool.pause)
-        arguments = canonical(values, f"tool {tool.name!r}")
-        plan = StepPlan(
-            "read",
-            call_async if awaited else call_sync,
-            arguments,
-            tool.result,
-            tool.version,
-            retry,
-            tool.timeout,
-            None,
-            awaited,
+        When no usable answer comes (no model answers, the answer does not fit, the agent goes round
+        in circles) an inbox task asks a person; with `escalate=False` raises `AskFailedError`.
+        Raises `BudgetExhaustedError` when a person says to finish without what it still wanted.
+        """
+        from interlock.models.ask import Question
+
+        asker = self._session.services.asker()
+        question = Question(
+            prompt=prompt,
+            output=output,
+            context=context,
+            tools=tools,
+            deps=deps,
+            conversation=conversation,
+            escalate=escalate,
+            name=name or agent.name or "ask",
         )
-        return StepOperation(self._session, tool.name, plan)
-
-    def _name_effect(self, operation: EffectOperation, key: str) -> None:
-        session = self._session
-        operation.effect_key = EffectKey(
-            derived_id("effect", session.run_id, session.generation, key)
-        )
+        return (await asker.ask(RunOperations(self._session), agent, question)).output
 
     # Waiting.
 
