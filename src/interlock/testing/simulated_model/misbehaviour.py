@@ -92,7 +92,9 @@ class Misbehaviour(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        chosen = [name for name in _ENDINGS if getattr(self, name) not in (None, False)]
+        # `is`, since a cut after 0 chunks is chosen, and 0 equals False.
+        given = {name: getattr(self, name) for name in _ENDINGS}
+        chosen = [name for name, value in given.items() if value is not None and value is not False]
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} exclude each other: choose one")
         if self.retry_after_seconds is not None and self.status is None:
