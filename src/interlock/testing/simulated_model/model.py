@@ -80,10 +80,11 @@ class SimulatedModel:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop, and end every request."""
+        """Stop, and end every request. Once more does nothing."""
         self._serving = False
-        if self._open is not None:
-            await self._open.__aexit__(None, None, None)
+        context, self._open = self._open, None
+        if context is not None:
+            await context.__aexit__(None, None, None)
 
     def __enter__(self) -> Self:
         """Serve on a thread."""
@@ -101,10 +102,11 @@ class SimulatedModel:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop, end every request, and wait for the thread."""
+        """Stop, end every request, and wait for the thread. Once more does nothing."""
         self._serving = False
-        if self._thread is not None:
-            self._thread.stop()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
 
     def _begin(self) -> None:
         if self._serving:
