@@ -12,6 +12,7 @@ names the thing, the reason and the remedy, and `fields` with the identifiers in
     │   ├── PayloadTooLargeError     a recorded value is over the limit
     │   ├── NotRecordableError       a value cannot be written as JSON
     │   ├── ForbiddenInRunError      a timer, socket or thread in a run's code
+    │   ├── UnknownPriceError        nobody said what a model costs
     │   └── ConflictError            the thing is not in a state that allows this
     ├── OutcomeError                 a run's code decides what to do
     │   ├── StepFailedError          a step failed for good
@@ -65,6 +66,7 @@ __all__ = [
     "StorageFullError",
     "StorageLockedError",
     "StorageVersionError",
+    "UnknownPriceError",
     "UsageError",
 ]
 
@@ -129,6 +131,12 @@ class ForbiddenInRunError(UsageError):
     """A run's code reached for a timer, socket, process or thread of the host."""
 
     code = "forbidden_in_run"
+
+
+class UnknownPriceError(UsageError):
+    """Neither the catalogue nor the contract says what a model costs: it is not called."""
+
+    code = "unknown_price"
 
 
 class ConflictError(UsageError):

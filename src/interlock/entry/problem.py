@@ -38,6 +38,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "idempotency_conflict": (422, "The idempotency key was used with another input"),
     "payload_too_large": (413, "A value is too large"),
     "not_recordable": (422, "A value cannot be recorded"),
+    "unknown_price": (422, "Nobody said what the model costs"),
     "conflict": (409, "It is not in a state that allows this"),
     "refused": (409, "The journal refused it"),
     "body_erased": (410, "A recorded body was erased"),
