@@ -31,6 +31,7 @@ __all__ = [
     "codec_for",
     "describe",
     "hints",
+    "ordered",
     "problems",
     "return_type",
 ]
@@ -153,7 +154,7 @@ def canonical(value: Any, what: str) -> bytes:
     if flat is not None:
         return check_size(flat, what, _MAX_ARGUMENTS_BYTES)
     try:
-        body = rfc8785.dumps(to_jsonable_python(_ordered(value)))
+        body = rfc8785.dumps(to_jsonable_python(ordered(value)))
     except (PydanticSerializationError, rfc8785.CanonicalizationError) as error:
         raise NotRecordableError(
             f"{what}: its arguments cannot be recorded: {error}. Pass plain data, or close over "
@@ -162,19 +163,19 @@ def canonical(value: Any, what: str) -> bytes:
     return check_size(body, what, _MAX_ARGUMENTS_BYTES)
 
 
-def _ordered(value: Any) -> Any:
+def ordered(value: Any) -> Any:
     """The value with its sets as sorted lists: a set's own order differs between processes."""
     if isinstance(value, BaseModel):
-        return _ordered(value.model_dump())
+        return ordered(value.model_dump())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _ordered(codec_for(type(value)).dump(value))
+        return ordered(codec_for(type(value)).dump(value))
     if isinstance(value, (set, frozenset)):
-        members = [_ordered(member) for member in cast("set[Any]", value)]
+        members = [ordered(member) for member in cast("set[Any]", value)]
         return sorted(members, key=lambda member: rfc8785.dumps(to_jsonable_python(member)))
     if isinstance(value, dict):
-        return {name: _ordered(item) for name, item in cast("dict[Any, Any]", value).items()}
+        return {name: ordered(item) for name, item in cast("dict[Any, Any]", value).items()}
     if isinstance(value, (list, tuple)):
-        return [_ordered(item) for item in cast("list[Any]", value)]
+        return [ordered(item) for item in cast("list[Any]", value)]
     return value
 
 
