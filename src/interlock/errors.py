@@ -7,6 +7,7 @@ names the thing, the reason and the remedy, and `fields` with the identifiers in
     ├── UsageError                   the caller corrects the call
     │   ├── InvalidInputError        a value does not fit the declared type
     │   ├── DeclarationError         an agent or tool is declared wrongly
+    │   ├── ContractError            a contract file does not say what it may say
     │   ├── NotFoundError            no such agent, run, inbox task, effect
     │   ├── IdempotencyConflictError the same key with another input
     │   ├── PayloadTooLargeError     a recorded value is over the limit
@@ -44,6 +45,7 @@ __all__ = [
     "BudgetExhaustedError",
     "ChildFailedError",
     "ConflictError",
+    "ContractError",
     "DeclarationError",
     "EffectFailedError",
     "ForbiddenInRunError",
@@ -101,6 +103,17 @@ class DeclarationError(UsageError):
     """An agent or a tool is declared in a way that cannot work."""
 
     code = "invalid_declaration"
+
+
+class ContractError(UsageError):
+    """A contract cannot be read or is wrong; `fields["findings"]` lists everything that is.
+
+    Each finding has `severity`, `code`, `file`, `line` and `column` (from 1; null where the whole
+    file is meant), `field`, `problem`, `found`, `allowed` and `suggestions`. The message has a line
+    for each.
+    """
+
+    code = "invalid_contract"
 
 
 class NotFoundError(UsageError):

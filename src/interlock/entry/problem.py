@@ -50,6 +50,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "replay_mismatch": (409, "The code and the journal disagree"),
     # What only the application's author can repair.
     "invalid_declaration": (500, "An agent or tool is declared wrongly"),
+    "invalid_contract": (500, "A contract is wrong"),
     "forbidden_in_run": (500, "A run's code reached outside"),
     "error": (500, "Something failed"),
     "internal": (500, "Something failed"),
