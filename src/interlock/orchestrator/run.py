@@ -216,7 +216,7 @@ class Run:
             return tool.function(**values)
 
         awaited = is_async(tool.function)
-        retry = Retry(attempts=tool.attempts, base=tool.pause)
+        retry = Retry(attempts=tool.attempts, base=tool.pause, give_up_on=tool.refused)
         arguments = canonical(values, f"tool {tool.name!r}")
         plan = StepPlan(
             "read",
