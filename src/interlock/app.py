@@ -136,6 +136,7 @@ class App:
         timeout: timedelta = timedelta(seconds=30),
         settle: timedelta = timedelta(0),
         not_made: tuple[type[Exception], ...] = (),
+        refused: tuple[type[Exception], ...] = (),
         attempts: int = 3,
         pause: timedelta = timedelta(seconds=1),
     ) -> ToolDeclaration:
@@ -156,6 +157,7 @@ class App:
                 timeout=timeout,
                 settle=settle,
                 not_made=not_made,
+                refused=refused,
                 attempts=attempts,
                 pause=pause,
             )

@@ -238,9 +238,11 @@ class Model:
         self._end(stream, "cancelled", header)
 
     def _run_parked(self, stream: str, seq: int, key: str, header: Row) -> None:
+        asked = any(message["kind"] == "cancel" for message in self.untaken(stream))
+        deadline = self.runs.get(stream, {}).get("deadline_at_us")
         self._set(
-            stream, state="parked", reason=header.get("reason", ""), wake_at_us=None, worker="",
-            result_position=self.position,
+            stream, state="parked", reason=header.get("reason", ""), worker="",
+            wake_at_us=0 if asked else deadline, result_position=self.position,
         )  # fmt: skip
 
     def _run_retried(self, stream: str, seq: int, key: str, header: Row) -> None:

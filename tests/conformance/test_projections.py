@@ -145,6 +145,20 @@ def test_run_parked_and_retried(run: Store) -> None:
     assert run.mail("r1") == []
 
 
+def test_a_parked_run_wakes_at_its_deadline_or_to_be_cancelled(run: Store) -> None:
+    deadline = {"deadline_at_us": LATER + 5}
+    for name, told in (("late", ""), ("cancelled", "cancel"), ("signalled", "signal")):
+        write(run, queued(name, **deadline))
+        write(run, claimed(name))
+        if told:
+            write(run, sent(name, f"m-{name}", told))
+        write(run, commit(name, event("run_parked", reason="mismatch"), epoch=1))
+    assert row_of(run, "late").wake_at_us == LATER + 5
+    assert row_of(run, "cancelled").wake_at_us == 0
+    assert row_of(run, "signalled").wake_at_us == LATER + 5
+    assert [row.id for row in run.due(LATER, 9)] == ["cancelled"]
+
+
 def test_run_released(run: Store) -> None:
     write(run, claimed("r1", claim=2))
     write(run, commit("r1", event("run_released"), epoch=1))

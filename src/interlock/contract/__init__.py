@@ -5,7 +5,7 @@ tells everything that can be said about a file, `contract_schema` is for editors
 people.
 """
 
-from interlock.contract.budgets import Budgets, DayBudget, RunBudget
+from interlock.contract.budgets import Budget, Budgets
 from interlock.contract.contract import Contract
 from interlock.contract.conversation import ConversationTerms
 from interlock.contract.finding import Finding, Place
@@ -25,10 +25,10 @@ from interlock.contract.shape import contract_schema
 from interlock.contract.tool import ToolTerms
 
 __all__ = [
+    "Budget",
     "Budgets",
     "Contract",
     "ConversationTerms",
-    "DayBudget",
     "Examination",
     "Finding",
     "LoopTerms",
@@ -37,7 +37,6 @@ __all__ = [
     "Place",
     "Price",
     "ProviderTerms",
-    "RunBudget",
     "ToolTerms",
     "contract_schema",
     "examine",

@@ -108,6 +108,7 @@ def tool_for(name: str, rule: ToolRule, function: Callable[..., Any]) -> Tool[..
         timeout=rule.timeout,
         settle=timedelta(0),
         not_made=(),
+        refused=(),
         attempts=3 if rule.effect == "read" else 1,
         pause=timedelta(seconds=1),
         lookup=None,

@@ -44,7 +44,7 @@ def _read(session: Session, tool: Tool[Any, Any], values: dict[str, Any]) -> Ste
         canonical(values, f"tool {tool.name!r}"),
         tool.result,
         tool.version,
-        Retry(attempts=tool.attempts, base=tool.pause),
+        Retry(attempts=tool.attempts, base=tool.pause, give_up_on=tool.refused),
         tool.timeout,
         None,
         awaited,

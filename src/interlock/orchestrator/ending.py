@@ -213,5 +213,9 @@ def waiting_for_children(session: Session) -> Draft:
         "due_at_us": None,
         "who": "its child runs",
     }
-    header = {"wake_at_us": None, "mail_position": session.mailbox.position, "waits": [wait]}
+    header = {
+        "wake_at_us": None if session.cancel_reason else session.row.deadline_at_us,
+        "mail_position": session.mailbox.position,
+        "waits": [wait],
+    }
     return Draft("run_suspended", "", header)

@@ -255,6 +255,12 @@ class Executor:
         self, row: RunRow, count: int
     ) -> tuple[tuple[Draft, ...], tuple[Append, ...]]:
         """The events that end a claim at once, where the code must not run."""
+        never_began = row.claim_seq == 0 and row.state == "queued"
+        if row.state == "parked" or never_began:
+            # Before all else: whether its agent is declared here says nothing about its end.
+            ending = self._cancel_or_retry(row)
+            if ending[0]:
+                return ending
         if count > _MAX_CLAIMS_WITHOUT_PROGRESS:
             text = (
                 f"run {row.id} was claimed {count - 1} times without getting any further: it "
@@ -267,9 +273,6 @@ class Executor:
             text = f"no agent {row.agent!r} is declared here. Deploy it, then retry the run."
             body = Failure(("NotFoundError",), text).encode()
             return (Draft("run_parked", "", {"reason": "unknown_agent"}, body),), ()
-        never_began = row.claim_seq == 0 and row.state == "queued"
-        if row.state == "parked" or never_began:
-            return self._cancel_or_retry(row)
         return (), ()
 
     def _cancel_or_retry(self, row: RunRow) -> tuple[tuple[Draft, ...], tuple[Append, ...]]:
@@ -280,7 +283,7 @@ class Executor:
             if mail.kind == "retry" and row.state == "parked":
                 return (Draft("run_retried", "", header),), ()
         overdue = row.deadline_at_us is not None and row.deadline_at_us <= self.clock.now_us()
-        if overdue and row.state == "queued":
+        if overdue:
             return self._cancelled(row, {"reason": "deadline"})
         return (), ()
 
@@ -361,6 +364,8 @@ class Executor:
         ending = session.ending
         if session.wake_at_us is not None:
             self._admission.wakes_at(session.wake_at_us)
+        if session.parking:
+            self._admission.changed()  # It may have been cancelled, or be late, meanwhile.
         self._left(session.run_id)
         if ending is not None and (ending.appends or ending.drafts[0].kind == "run_continued"):
             self.committed()

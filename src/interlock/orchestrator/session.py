@@ -590,7 +590,9 @@ class Session(OperationHost):
             return
         if ending is None:
             guard = NoMailSince(self.run_id, self.mailbox.position)
-            self._finish_session((waiting_for_children(self),), guard)
+            waiting = waiting_for_children(self)
+            self.wake_at_us = waiting.header["wake_at_us"]
+            self._finish_session((waiting,), guard)
         else:
             self.ending = ending
             self._finish_session(ending.drafts, appends=ending.appends)

@@ -47,10 +47,15 @@ UPDATE runs SET
 WHERE id = :stream;
 
 -- name: run_parked
--- The run needs an operator.
+-- The run needs an operator. Its deadline wakes it even there, and so does a request to cancel it
+-- that came while it was executing and was not taken.
 UPDATE runs SET
-    state = 'parked', reason = :reason, result_position = :position, wake_at_us = NULL,
-    worker = '', updated_at_us = :at_us
+    state = 'parked', reason = :reason, result_position = :position, worker = '',
+    wake_at_us = CASE WHEN EXISTS (
+        SELECT 1 FROM mail
+        WHERE run = :stream AND kind = 'cancel' AND taken_position IS NULL
+    ) THEN 0 ELSE deadline_at_us END,
+    updated_at_us = :at_us
 WHERE id = :stream;
 
 -- name: run_retried
