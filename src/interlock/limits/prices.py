@@ -113,7 +113,9 @@ class Price:
             "provider": self.provider,
             "source": self.source,
             "micro_usd_per_request": self.micro_usd_per_request,
-            "micro_usd_per_mtok": {name: [list(step) for step in self.rate(name)] for name in _RATES},
+            "micro_usd_per_mtok": {
+                name: [list(step) for step in self.rate(name)] for name in _RATES
+            },
         }
 
     @classmethod

@@ -1,13 +1,13 @@
 """The gate of one provider: whether it may be called now, and when a call's turn comes.
 
-One gate per provider and process joins the breaker and the pace of calls. A call asks for a `Ticket`
-before it is made and hands it back with what became of it.
+One gate per provider and process joins the breaker and the pace of calls. A call asks for a
+`Ticket` before it is made and hands it back with what became of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from interlock.limits.breaker import BreakerOptions, CircuitBreaker, Pass
 from interlock.limits.rate import RateLimiter, RateLimits, Turn
@@ -19,8 +19,8 @@ __all__ = ["Gates", "ProviderGate", "ProviderLimits", "Ticket"]
 class ProviderLimits:
     """How one provider is called: its pace, and when it is left alone."""
 
-    rate: RateLimits = RateLimits()
-    breaker: BreakerOptions = BreakerOptions()
+    rate: RateLimits = field(default_factory=RateLimits)
+    breaker: BreakerOptions = field(default_factory=BreakerOptions)
 
 
 @dataclass(frozen=True)

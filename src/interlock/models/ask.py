@@ -1,7 +1,7 @@
 """`ask`: a Pydantic AI agent answers inside of a run, and a person where it cannot.
 
-The agent is used as it is. Its loop executes in the run's own code; each request to a model and each
-call of a tool is recorded once, so that after a crash the loop goes on where it stopped.
+The agent is used as it is. Its loop executes in the run's own code; each request to a model and
+each call of a tool is recorded once, so that after a crash the loop goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Asker:
         if isinstance(model, str):
             return [self._registry.named(model)]
         if isinstance(model, Model):
-            return [self._registry.of(cast("Model", model))]
+            return [self._registry.of(model)]
         raise DeclarationError(
             f"agent {agent.name!r} has no model. Give it one, or name one in the contract "
             f"(model.name) of {contract.agent!r}."
@@ -276,7 +276,7 @@ async def _ask_person(
 
 
 def _valid(agent: Agent[Any, Any], question: Question, answer: PersonAnswer) -> Any:
-    kind = agent.output_type if question.output is None else question.output
+    kind: Any = agent.output_type if question.output is None else question.output
     try:
         return TypeAdapter[Any](kind).validate_python(answer.value)
     except ValidationError as error:

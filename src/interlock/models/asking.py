@@ -38,7 +38,6 @@ from interlock.errors import (
     StepFailedError,
 )
 from interlock.limits.budget import Spent, WorstCase
-from interlock.limits.prices import Price
 from interlock.models.loops import Loop, LoopWatch
 from interlock.models.operations import Attempt, Held, Operations, Outcome
 from interlock.models.registry import Candidate, ModelRegistry
@@ -104,6 +103,7 @@ class Asking:
         said = transcript.advance(params.messages)
         self._turn += 1
         reasons: list[str] = []
+        types: tuple[str, ...] = ()
         for candidate in self._candidates:
             outcome = await self._ask_one(operation, params, said, candidate)
             if outcome.kind == "answered":
@@ -112,8 +112,9 @@ class Asking:
                 transcript.answered(response)
                 return response
             reasons.append(f"{candidate.name}: {outcome.reason}")
+            types = outcome.error_types
         raise ModelFailedError(
-            f"no model answered {self._name!r}: {'; '.join(reasons)}", error_types=outcome.error_types
+            f"no model answered {self._name!r}: {'; '.join(reasons)}", error_types=types
         )
 
     async def _ask_one(
@@ -256,9 +257,8 @@ def _refuse_native_servers(params: ModelRequestParams) -> None:
     for tool in params.model_request_parameters.native_tools:
         if isinstance(tool, MCPServerTool):
             raise DeclarationError(
-                f"the agent has MCP server {tool.id!r} as a native tool: its provider would call it "
-                "by itself, so no policy, no ledger and no approval would see the calls. Connect "
-                "the server here instead."
+                f"the agent has MCP server {tool.id!r} as a native tool: its provider would call "
+                "it by itself, so no policy, ledger or approval would see the calls. Connect it here."
             )
 
 

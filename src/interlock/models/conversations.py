@@ -1,9 +1,8 @@
-"""Conversations that outlive an ask: what was said under a name before, as far as the rules keep it."""
+"""Conversations that outlive an ask: what was said under a name, as far as the rules keep it."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import cast
 
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
 
@@ -51,5 +50,5 @@ async def remember(
     operations: Operations, conversation: str, messages: Sequence[ModelMessage]
 ) -> None:
     """Add what an ask has said to its conversation."""
-    new = cast("list[ModelMessage]", list(messages))
-    await operations.extend_conversation(conversation, ModelMessagesTypeAdapter.dump_json(new))
+    said = ModelMessagesTypeAdapter.dump_json(list(messages))
+    await operations.extend_conversation(conversation, said)

@@ -1,9 +1,9 @@
 """The journal as Pydantic AI's durable engine.
 
-An agent's code runs in the run's own loop; whatever it does outside (asking a model, calling a tool,
-listing a server's tools) becomes one operation of the run, through the public surface of
-`pydantic_ai.durable_exec`. Function tools are never left unwrapped: each call is an effect with a key
-of its own, or a read, or the run's own code where it asks another agent (`delegate`).
+An agent's code runs in the run's own loop; whatever it does outside (asking a model, calling a
+tool, listing a server's tools) becomes one operation of the run, through the public surface of
+`pydantic_ai.durable_exec`. Function tools are never left unwrapped: each call is an effect with a
+key of its own, or a read, or the run's own code where it asks another agent (`delegate`).
 """
 
 from __future__ import annotations

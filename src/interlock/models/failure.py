@@ -1,4 +1,4 @@
-"""What a provider's error means: whether to try again, when, and whether it may have cost something."""
+"""What a provider's error means: whether to try again, when, and whether it may have cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic_ai.exceptions import (
 )
 
 from interlock.base.failure import failure_of
-from interlock.models.operations import SendFailure
+from interlock.models.operations import SendError
 
 __all__ = ["send_failure"]
 
@@ -31,18 +31,19 @@ _REFUSED = range(400, 500)
 _LONGEST_WAIT_SECONDS = 3600.0
 
 
-def send_failure(error: Exception) -> SendFailure:
+def send_failure(error: Exception) -> SendError:
     """An error of a provider or its library, told in our words. Its message holds no content.
 
     A request that never left costs nothing, and one that the provider refused (a status of 4xx)
     costs nothing either; whatever else went wrong may have cost all that it may cost.
     """
     failure = failure_of(error)
-    return SendFailure(
+    return SendError(
         failure.message,
         types=failure.types,
         transient=_is_transient(error),
-        sent=_may_have_cost(error),
+        sent=not (isinstance(error, ModelConnectionError) and error.phase in _NEVER_SENT),
+        free=_is_refused(error),
         retry_after=_retry_after(error),
     )
 
@@ -50,16 +51,14 @@ def send_failure(error: Exception) -> SendFailure:
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, ModelQuotaExceededError):
         return False
-    # A body that cannot be read is what a broken connection leaves, or a provider in trouble.
-    return isinstance(error, (*_TRANSIENT, UnexpectedModelBehavior, OSError))
+    # A body that cannot be read (an error without a kind) is what a provider in trouble sends.
+    unreadable = type(error) is ModelAPIError or isinstance(error, UnexpectedModelBehavior)
+    return unreadable or isinstance(error, (*_TRANSIENT, OSError))
 
 
-def _may_have_cost(error: Exception) -> bool:
-    if isinstance(error, ModelConnectionError):
-        return error.phase not in _NEVER_SENT
-    if isinstance(error, ModelHTTPError):
-        return error.in_stream or error.status_code not in _REFUSED
-    return True
+def _is_refused(error: Exception) -> bool:
+    refused = isinstance(error, ModelHTTPError) and error.status_code in _REFUSED
+    return refused and not error.in_stream
 
 
 def _retry_after(error: Exception) -> timedelta | None:

@@ -1,8 +1,8 @@
 """What this block asks of the run that it works for, and what it is told in return.
 
-The orchestrator implements `Operations`; nothing here knows how a run works. Everything that a model
-decides passes through these few operations, each recorded once: a request to a model, a call of a
-tool, other work outside, a question to a person.
+The orchestrator implements `Operations`; nothing here knows how a run works. Everything that a
+model decides passes through these few operations, each recorded once: a request to a model, a call
+of a tool, other work outside, a question to a person.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from interlock.limits.budget import Account, Hold, Spent, WorstCase
 from interlock.limits.provider import ProviderGate
 from interlock.tools.tool import Tool
 
-__all__ = ["Answer", "Attempt", "Held", "Operations", "Outcome", "PersonAnswer", "SendFailure"]
+__all__ = ["Answer", "Attempt", "Held", "Operations", "Outcome", "PersonAnswer", "SendError"]
 
 
 class Answer(NamedTuple):
@@ -33,11 +33,12 @@ class Answer(NamedTuple):
     measured: bool
 
 
-class SendFailure(Exception):
+class SendError(Exception):
     """A request to a model that got no answer.
 
-    `transient`: another attempt may succeed. `sent`: the request may have reached the provider, so
-    it may cost what it may cost at worst. `retry_after`: how long the provider asked to wait.
+    `transient`: another attempt may succeed. `sent`: the request may have reached the provider.
+    `free`: the provider refused it, so it cost nothing; else one that was sent may have cost all
+    that it may cost. `retry_after`: how long the provider asked to wait.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class SendFailure(Exception):
         types: tuple[str, ...],
         transient: bool,
         sent: bool,
+        free: bool = False,
         retry_after: timedelta | None = None,
     ) -> None:
         super().__init__(message)
@@ -54,6 +56,7 @@ class SendFailure(Exception):
         self.types = types
         self.transient = transient
         self.sent = sent
+        self.free = free
         self.retry_after = retry_after
 
 
@@ -61,11 +64,11 @@ class SendFailure(Exception):
 class Attempt:
     """One request to one model.
 
-    `name` is the operation's, `model` and `provider` say who is asked, `number` which attempt of the
-    same question it is. `digest` is the fingerprint of what is asked: the same on a replay, or the
-    run is parked. `said` is a JSON array of the messages that are new since the request before and
-    `prefix` how many were there already. `send` asks, on the host. `accounts` are the budgets that
-    it draws on, `worst` what it may take of them at most.
+    `name` is the operation's, `model` and `provider` say who is asked, `number` which attempt of
+    the same question it is. `digest` is the fingerprint of what is asked: the same on a replay, or
+    the run is parked. `said` is a JSON array of the messages that are new since the request before
+    and `prefix` how many were there already. `send` asks, on the host. `accounts` are the budgets
+    that it draws on, `worst` what it may take of them at most, `price` what a token costs.
     """
 
     name: str

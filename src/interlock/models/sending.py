@@ -1,7 +1,7 @@
 """One request to a model as it leaves the process: on the host, outside of the run's code.
 
-The provider's library makes no retries of its own: each attempt is the run's, recorded, with its own
-hold. What comes back is written as JSON once, and the run reads that, live and on replay alike.
+The provider's library makes no retries of its own: each attempt is the run's, recorded, with its
+own hold. What comes back is written as JSON once, and the run reads that, live and on replay.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ there is, or stops it. Nothing was sent, and nothing is lost meanwhile.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from pydantic_ai.durable_exec import ModelRequestParams
 from pydantic_core import to_json
@@ -69,8 +69,8 @@ class Spending:
     ) -> WorstCase:
         """The most that a request can take.
 
-        A token covers at least one byte of what is sent in every tokeniser in use, so the length in
-        bytes bounds the input; the contract's `tokens_per_byte` may say less. Raises
+        A token covers at least one byte of what is sent in every tokeniser in use, so the length
+        in bytes bounds the input; the contract's `tokens_per_byte` may say less. Raises
         `UnknownPriceError` where money is limited and nobody says what the model costs.
         """
         terms = self._contract.model
@@ -82,8 +82,8 @@ class Spending:
             micro_usd = worst_case_micro_usd(price, input_tokens, max_output_tokens)
         elif any(account.unit == "usd" for account in self.accounts()):
             raise UnknownPriceError(
-                f"model {candidate.name!r} has no known price, and a budget in USD cannot hold what "
-                "nobody knows. Give its price under `prices` in the contract (USD per million "
+                f"model {candidate.name!r} has no known price, and a budget in USD cannot hold "
+                "what nobody knows. Give its price under `prices` in the contract (USD per million "
                 "tokens of input and of output).",
                 model=candidate.name,
             )
@@ -106,7 +106,10 @@ class Spending:
         due_us = None if account.startswith("run/") else next_day_us(operations.now_us())
         question = _question(operations, account, detail)
         answer = await operations.ask_person(
-            "budget", question, to=self._contract.output.escalate_to or "", choices=_CHOICES,
+            "budget",
+            question,
+            to=self._contract.output.escalate_to or "",
+            choices=_CHOICES,
             due_us=due_us,
         )
         if answer.expired:
@@ -139,13 +142,16 @@ def _question(operations: Operations, account: str, detail: str) -> dict[str, An
 
 
 def _in_words(detail: str, unit: Any) -> str:
-    return " ".join(amount_text(int(word), unit) if word.isdigit() else word for word in detail.split())
+    return " ".join(
+        amount_text(int(word), unit) if word.isdigit() else word for word in detail.split()
+    )
 
 
 def _amount(account: str, value: Any) -> int:
     """What a person added; 0 for a raise that was made elsewhere, or for what is no amount."""
-    given = value.get("amount") if isinstance(value, dict) else value
+    fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {"amount": value}
+    given = fields.get("amount")
     try:
-        return parse_amount(given, unit_of(account), "the amount") if given is not None else 0
+        return 0 if given is None else parse_amount(given, unit_of(account), "the amount")
     except InvalidInputError:
         return 0

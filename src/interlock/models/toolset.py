@@ -61,7 +61,7 @@ class GovernedToolset(AbstractToolset[Any]):
         asking = CURRENT.get()
         if asking is None:
             raise ConflictError(
-                f"tool {name!r} was called outside of a run. Ask the agent with `run.ask(agent, …)`, "
-                "or deploy it: only a run can make an effect once."
+                f"tool {name!r} was called outside of a run. Ask the agent with `run.ask(…)`, or "
+                "deploy it: only a run can make an effect once."
             )
         return await asking.call_declared(self._tools[name], tool_args)

@@ -55,7 +55,7 @@ class Budgeted(Operation):
 
     def holds_of(self, header: Header) -> tuple[Hold, ...]:
         """The holds that an event wrote with it."""
-        return tuple(Hold(*hold, self.key) for hold in header["holds"])
+        return tuple(Hold(id, account, amount, self.key) for id, account, amount in header["holds"])
 
     def refused(self, refusal: Refused) -> None:
         """A budget refused the hold, or does not exist yet."""
@@ -79,9 +79,7 @@ class Budgeted(Operation):
 class HoldOperation(Budgeted):
     """Holds the worst case of a tool's call."""
 
-    kinds: ClassVar[frozenset[str]] = frozenset(
-        {"call_held", "budget_refused"}
-    )
+    kinds: ClassVar[frozenset[str]] = frozenset({"call_held", "budget_refused"})
     ends = kinds
     wait_kind = "budget"
     __slots__ = ("accounts", "worst")

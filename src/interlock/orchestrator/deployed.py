@@ -63,6 +63,6 @@ def _input_type(
 
 
 def _output_type(agent: PydanticAgent[Any, Any]) -> Any:
-    """The agent's declared type where it is one; what is a choice or a function answers anything."""
+    """The agent's declared type where it is one; a choice or a function may answer anything."""
     declared: Any = agent.output_type
     return declared if isinstance(declared, type) else Any

@@ -30,8 +30,8 @@ from interlock.journal.rows import Mail, RunRow
 from interlock.orchestrator.admission import Admission
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import cancel_children, child_message
-from interlock.orchestrator.history import History
 from interlock.orchestrator.feed import Feed
+from interlock.orchestrator.history import History
 from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.start import first_claim

@@ -1,9 +1,9 @@
 """One request to one model as a durable operation.
 
-With a budget, the hold for the worst case is on disk before the request leaves, and its settlement is
-one transaction with the outcome. A hold that is found without an outcome by another claim belongs to
-a request that may have left: it is settled at its worst, and the code asks again with a new one.
-Without a budget, only the outcome is recorded.
+With a budget, the hold for the worst case is on disk before the request leaves, and its settlement
+is one transaction with the outcome. A hold that is found without an outcome by another claim
+belongs to a request that may have left: it is settled at its worst, and the code asks again with a
+new one. Without a budget, only the outcome is recorded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from interlock.errors import InterlockError, ReplayMismatchError
 from interlock.journal.event import Draft, Header
 from interlock.limits.budget import Hold, Spent, release, settle, settle_worst_case
 from interlock.limits.provider import Ticket
-from interlock.models.operations import Answer, Attempt, Outcome, SendFailure
+from interlock.models.operations import Answer, Attempt, Outcome, SendError
 from interlock.orchestrator.budgeting import Budgeted
 from interlock.orchestrator.operation import UNSET, OperationHost
 
@@ -167,7 +167,7 @@ class RequestOperation(Budgeted):
             # Without our asking, the provider's library raised it: a failure like another.
             if not self.cancel_asked and self.session.live and self.open:
                 self._record_failure(failure_of(error), transient=True, sent=True)
-        except SendFailure as error:
+        except SendError as error:
             self._send_failed(error)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it was is the outcome
             self._record_failure(failure_of(error), transient=False, sent=True)
@@ -184,7 +184,7 @@ class RequestOperation(Budgeted):
         except TimeoutError as error:
             if not scope.expired():
                 raise
-            raise SendFailure(
+            raise SendError(
                 f"model {self.attempt.model!r} did not answer within {seconds:g} s",
                 types=("builtins.TimeoutError",),
                 transient=True,
@@ -223,7 +223,7 @@ class RequestOperation(Budgeted):
         settled = settle(self.holds, spent) if answer.measured else settle_worst_case(self.holds)
         self._record(draft, value=outcome, also=settled)
 
-    def _send_failed(self, error: SendFailure) -> None:
+    def _send_failed(self, error: SendError) -> None:
         after = None if error.retry_after is None else error.retry_after.total_seconds()
         if self.ticket is not None:
             self.attempt.gate.failed(
@@ -237,6 +237,7 @@ class RequestOperation(Budgeted):
             Failure(error.types, error.message),
             transient=error.transient,
             sent=error.sent,
+            free=error.free,
             retry_after_us=int((after or 0.0) * _US),
         )
 
@@ -246,7 +247,13 @@ class RequestOperation(Budgeted):
             self.ticket = None
 
     def _record_failure(
-        self, failure: Failure, *, transient: bool, sent: bool, retry_after_us: int = 0
+        self,
+        failure: Failure,
+        *,
+        transient: bool,
+        sent: bool,
+        free: bool = False,
+        retry_after_us: int = 0,
     ) -> None:
         header = self._header(
             error=failure.name(),
@@ -255,14 +262,20 @@ class RequestOperation(Budgeted):
             retry_after_us=retry_after_us,
         )
         draft = Draft("model_attempt_failed", self.key, header, failure.encode())
-        self._record(draft, also=settle_worst_case(self.holds) if sent else release(self.holds))
+        self._record(draft, also=self._settled(sent=sent, free=free))
+
+    def _settled(self, *, sent: bool, free: bool) -> tuple[Draft, ...]:
+        if not sent:
+            return release(self.holds)
+        if free:
+            called = Spent(model_calls=1, milliseconds=self._milliseconds())
+            return settle(self.holds, called)
+        return settle_worst_case(self.holds)
 
     def _milliseconds(self) -> int:
         return max(0, (self.session.clock.now_us() - self.sent_at_us) // 1000)
 
-    def _record(
-        self, draft: Draft, *, value: Any = UNSET, also: tuple[Draft, ...] = ()
-    ) -> None:
+    def _record(self, draft: Draft, *, value: Any = UNSET, also: tuple[Draft, ...] = ()) -> None:
         self.session.record(self, draft, value=value, also=also)
 
     def _header(self, **more: Any) -> dict[str, Any]:
