@@ -17,7 +17,6 @@ from interlock.testing.simulated_model import (
     Scenario,
     SimulatedModel,
     ToolCall,
-    When,
 )
 
 __all__ = ["calls", "model_at", "says", "simulated", "wrong"]
@@ -50,5 +49,3 @@ def wrong(**how: Any) -> Reply:
     """A reply that is only a misbehaviour."""
     return Reply(misbehaviour=Misbehaviour(**how))
 
-
-_ = When
