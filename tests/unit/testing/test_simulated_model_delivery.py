@@ -23,13 +23,14 @@ from interlock.testing.simulated_model import (
     Entry,
     Misbehaviour,
     Reply,
+    Request,
     Rule,
     Scenario,
     SimulatedModel,
     Usage,
     read_ledger,
 )
-from tests.support.chat import PATIENCE_SECONDS, chat, client
+from tests.support.chat import PATIENCE_SECONDS, answered, chat, client
 
 PATH = "/v1/chat/completions"
 PRICE = Usage(prompt_tokens=100, completion_tokens=20)
@@ -148,6 +149,26 @@ def test_a_connection_is_used_again_after_a_complete_answer() -> None:
         assert model.ledger.totals().paid_tokens == 360
 
 
+def test_callers_at_the_same_time_get_their_own_answers(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.jsonl"
+
+    async def ask_all(url: str) -> list[str]:
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as http:
+            bodies = [chat(f"caller {n}") for n in range(30)]
+            answers = await asyncio.gather(*(http.post(PATH, json=body) for body in bodies))
+            return [answered(answer)["content"] for answer in answers]
+
+    def respond(request: Request) -> Reply:
+        slow = Misbehaviour(latency_seconds=0.001)
+        return Reply(text=request.user_text.upper(), misbehaviour=slow)
+
+    with SimulatedModel(respond, ledger_file=file) as model:
+        assert asyncio.run(ask_all(model.url)) == [f"CALLER {n}" for n in range(30)]
+    entries = read_ledger(file)
+    assert [entry.sequence for entry in entries] == list(range(1, 31))
+    assert {entry.outcome for entry in entries} == {"sent"}
+
+
 @asynccontextmanager
 async def waiting(model: SimulatedModel, body: Any) -> AsyncGenerator[asyncio.Task[bytes]]:
     """A request that is under way, and in the ledger."""
@@ -226,6 +247,16 @@ def test_a_waiting_answer_does_not_hold_the_stop(
     asyncio.run(stop())
 
 
+def test_a_request_that_never_arrived_whole_is_none(capfd: pytest.CaptureFixture[str]) -> None:
+    with wrong() as model, client(model.url) as http:
+        place = urlsplit(model.url)
+        with socket.create_connection((place.hostname, place.port)) as connection:
+            connection.sendall(f"POST {PATH} HTTP/1.1\r\nhost: x\r\n".encode())
+            connection.sendall(b"content-length: 100\r\n\r\n{")
+        assert http.get("/ledger").json()["entries"] == []
+    assert capfd.readouterr().err == ""
+
+
 def test_it_listens_on_the_loopback_and_nothing_else() -> None:
     with wrong() as model:
         place = urlsplit(model.base_url)
@@ -260,8 +291,8 @@ def test_the_ledger_is_the_same_over_http_in_process_and_in_its_file(tmp_path: P
     headers = {"Idempotency-Key": "k1", "traceparent": "00-a-b-01", "X-Interlock-Run": "run_1"}
     with SimulatedModel(scenario, ledger_file=file) as model, client(model.url) as http:
         secret = {"authorization": "Bearer secret", "cookie": "secret"}
-        for more in ({}, {"temperature": 0.5}, {}):
-            http.post(PATH, json=chat(**more), headers={**headers, **secret})
+        for body in (chat(), chat(temperature=0.5), chat()):
+            http.post(PATH, json=body, headers={**headers, **secret})
         shown = http.get("/ledger").json()
         assert shown == json.loads(model.ledger.view().model_dump_json())
     entries = read_ledger(file)
@@ -291,7 +322,8 @@ def test_an_answer_is_in_the_file_before_its_first_byte(tmp_path: Path) -> None:
         client(model.url) as http,
         http.stream("POST", PATH, json=chat(stream=True)) as response,
     ):
-        next(response.iter_bytes())
+        parts = response.iter_bytes()  # Kept: the end of an iterator closes the connection.
+        next(parts)
         (entry,) = read_ledger(file)
         assert (entry.answered, entry.outcome, paid(entry)) == (True, "open", 120)
 

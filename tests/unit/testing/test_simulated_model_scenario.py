@@ -119,7 +119,12 @@ def test_what_the_scenario_does_not_foresee_is_refused() -> None:
         raise KeyError(request.user_text)
 
     assert ask(Scenario(turns=(Reply(text="x"),)), AFTER_LOOK) == [(400, "invalid_input")]
-    assert ask(Scenario.of(broken), chat()) == [(400, "invalid_input")]
+
+    def wrong(request: Request) -> Any:
+        return request.user_text
+
+    for respond in (broken, wrong):
+        assert ask(Scenario.of(respond), chat()) == [(400, "invalid_input")]
     only_small = Scenario(turns=(Reply(text="x"),), models=("small",))
     assert ask(only_small, chat(), chat(model="other")) == ["x", (404, "model_not_found")]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from interlock.errors import InvalidInputError, NotFoundError
 from interlock.testing.simulated_model.reply import Reply
@@ -62,8 +62,13 @@ class Chooser:
 
 def _answer(rule: Rule, source: str, request: Request) -> Reply:
     try:
-        return rule.answer(request)
+        reply = cast("object", rule.answer(request))
     except Exception as error:
         raise InvalidInputError(
             f"the function of {source} failed: {type(error).__name__}: {error}."
         ) from error
+    if not isinstance(reply, Reply):
+        raise InvalidInputError(
+            f"the function of {source} answered {type(reply).__name__}, and a Reply is needed."
+        )
+    return reply

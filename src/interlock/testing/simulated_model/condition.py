@@ -15,7 +15,8 @@ __all__ = ["When"]
 class When(BaseModel):
     """A condition on a request; what is not stated is not asked. Texts are compared with case.
 
-    `turn` is the number of assistant messages so far. `has_result_of` names tools that all have
+    `turn` is the number of assistant messages so far; a caller that drops an empty answer from its
+    history, as Pydantic AI does, stays on the same turn. `has_result_of` names tools that all have
     answered somewhere in the conversation, `lacks_result_of` tools of which none has.
     """
 

@@ -102,7 +102,7 @@ class Ledger:
         Of `headers` only those are kept that identify a request or a trace.
         """
         with self._mutex:
-            sequence = max(self._entries, default=0) + 1
+            sequence = next(reversed(self._entries), 0) + 1
             headers = {n: v for n, v in fields.pop("headers").items() if _is_recorded(n)}
             self._write(Entry(sequence=sequence, headers=headers, **fields))
         return sequence

@@ -31,7 +31,7 @@ class SimulatedModel:
     on, and so does the port.
 
     `ledger_file` also writes the ledger to a file (see `Ledger`). `port` 0 takes a free one. Raises
-    `ConflictError` when it is entered twice or the port is in use.
+    `ConflictError` when it is entered twice or the port is in use, and what `Ledger` raises.
     """
 
     def __init__(

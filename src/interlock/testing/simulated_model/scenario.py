@@ -28,7 +28,8 @@ class Rule(_Frozen):
     """A condition and what the model does then; exactly one of `reply`, `loop` and `respond`.
 
     `loop` gives its replies in turn, for ever: by the number of the turn, so one reply is the same
-    call again and again, and two are A-B-A-B. `respond` is a function, for tests of one process.
+    call again and again, and two are A-B-A-B. `respond` is a function, for tests of one process; it
+    runs on the server's loop and must not block. What it raises is answered with status 400.
 
     With `times` the rule serves so many requests and is then passed over. `counted` says which:
     all that match, or each distinct request by itself ("the first attempt of each fails"). The
@@ -65,7 +66,7 @@ class Scenario(_Frozen):
     """What a simulated model does: the first rule that holds, else the reply of the turn.
 
     `turns[n]` answers a request whose conversation has `n` assistant messages. A request for which
-    there is neither is answered with status 400 and the code `no_rule`, which no caller repeats.
+    there is neither is answered with status 400, which callers do not repeat, and says why.
     `models` are the models that exist; a request for another one is answered with 404. Empty, any
     name is answered. `obeying` makes every reply obey (see `Misbehaviour.obeying`).
     """

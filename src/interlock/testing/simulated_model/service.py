@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
@@ -59,8 +60,11 @@ class Service:
             exception_handlers={HTTPException: _not_served},
         )
 
-    async def _complete(self, http: HttpRequest) -> Delivery:
-        content = await http.body()
+    async def _complete(self, http: HttpRequest) -> Delivery | Response:
+        try:
+            content = await http.body()
+        except ClientDisconnect:
+            return Response()  # Nobody is there to read it; the request never arrived.
         headers = dict(http.headers)
         try:
             request = parse_request(content, headers)
