@@ -187,7 +187,13 @@ class Reservation(NamedTuple):
 
 
 def reserve(
-    drawn_on: Iterable[Account], worst: WorstCase, *, run: str, generation: int, key: str, attempt: int
+    drawn_on: Iterable[Account],
+    worst: WorstCase,
+    *,
+    run: str,
+    generation: int,
+    key: str,
+    attempt: int,
 ) -> Reservation:
     """Hold the worst case of one attempt of an operation on every account that it draws on.
 
@@ -198,7 +204,12 @@ def reserve(
     holds are written needs the next number. An account of which the call takes nothing is left out.
     """
     holds = tuple(
-        Hold(derived_id("hold", run, generation, key, attempt, account.name), account.name, amount, key)
+        Hold(
+            derived_id("hold", run, generation, key, attempt, account.name),
+            account.name,
+            amount,
+            key,
+        )
         for account in drawn_on
         if (amount := worst.amount(account.unit)) > 0
     )

@@ -113,7 +113,9 @@ class Price:
             "provider": self.provider,
             "source": self.source,
             "micro_usd_per_request": self.micro_usd_per_request,
-            "micro_usd_per_mtok": {name: [list(step) for step in self.rate(name)] for name in _RATES},
+            "micro_usd_per_mtok": {
+                name: [list(step) for step in self.rate(name)] for name in _RATES
+            },
         }
 
     @classmethod
@@ -138,7 +140,7 @@ class Price:
             ) from error
 
     def rate(self, name: str) -> Rate:
-        """One of its rates by name: `input`, `output`, `cache_read`, …"""
+        """One of its rates by its name, such as `input`."""
         return getattr(self, name)
 
 
