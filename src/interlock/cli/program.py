@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from interlock.cli import (
+    budget,
     contracts,
     effects,
     inbox,
@@ -71,7 +72,8 @@ def _root(
     """Run agents in production: durable runs, effects that happen once, one journal."""
 
 
-for _commands in (serving, starting, runs, steering, inbox, effects, verifying, contracts):
+_COMMANDS = (serving, starting, runs, steering, inbox, effects, budget, verifying, contracts)
+for _commands in _COMMANDS:
     _commands.register(app)
 
 

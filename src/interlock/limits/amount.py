@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from interlock.errors import InvalidInputError
 
@@ -27,7 +27,7 @@ _MOST_DIGITS: Final = 40
 def unit_of(account: str) -> Unit | None:
     """The unit that an account's name ends with, or None where it names none of ours."""
     last = account.rpartition("/")[2]
-    return cast("Unit", last) if last in UNITS else None
+    return last if last in UNITS else None
 
 
 def parse_amount(value: Decimal | int | str, unit: Unit | None, what: str) -> int:

@@ -140,7 +140,7 @@ class Price:
             ) from error
 
     def rate(self, name: str) -> Rate:
-        """One of its rates by name: `input`, `output`, `cache_read`, …"""
+        """One of its rates by its name, such as `input`."""
         return getattr(self, name)
 
 

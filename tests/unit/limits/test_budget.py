@@ -1,4 +1,4 @@
-"""Budgets on a real journal: held before a call, settled after it, opened once, raised by people."""
+"""Budgets on a real journal: held before a call, settled after it, opened once, raised."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_the_day_is_that_of_utc() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"usd": Decimal("-1")}, {"tokens": -1}, {"usd": Decimal("0.0000001")}], ids=str
+    "wrong", [{"usd": Decimal(-1)}, {"tokens": -1}, {"usd": Decimal("0.0000001")}], ids=str
 )
 def test_a_limit_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match=f"the limit of {next(iter(wrong))}: "):

@@ -30,7 +30,7 @@ from tests.conformance.backend import OwnClock
 
 
 def clock(*moment: int) -> OwnClock:
-    seconds = datetime(*moment, tzinfo=UTC).timestamp()  # pyright: ignore[reportArgumentType]
+    seconds = datetime(*moment, tzinfo=UTC).timestamp()
     return OwnClock(int(seconds * 1_000_000))
 
 
