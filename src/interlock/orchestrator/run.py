@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import itertools
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from interlock.base.codec import Codec, canonical, codec_for
 from interlock.base.identifier import derived_id
@@ -24,7 +25,9 @@ from interlock.errors import InvalidInputError, StepFailedError
 from interlock.orchestrator.agent import same_input
 from interlock.orchestrator.calls import EffectOperation
 from interlock.orchestrator.ending import RunContinuation
+from interlock.orchestrator.note import NoteOperation
 from interlock.orchestrator.operation import Operation
+from interlock.orchestrator.plan import PlanHost, Planning, by_name, carry_out, make_plan
 from interlock.orchestrator.retry import NO_RETRY, Retry
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.start import (
@@ -43,7 +46,11 @@ from interlock.orchestrator.waits import (
     TimerOperation,
 )
 from interlock.tools.effects import EffectKey
+from interlock.tools.plan import Plan
 from interlock.tools.tool import Tool
+
+if TYPE_CHECKING:
+    import pydantic_ai
 
 __all__ = ["Child", "Escalation", "Run", "Value", "agent_body"]
 
@@ -86,6 +93,7 @@ class Run:
     def __init__(self, session: Session, code_version: Callable[[str], str]) -> None:
         self._session = session
         self._code_version = code_version
+        self._plan_numbers = itertools.count(1)
         model = session.agent.state
         if model is not None:
             codec = codec_for(model)
@@ -201,14 +209,16 @@ class Run:
         happened), `EffectFailedError` when the effect was certainly not made, and for a tool that
         reads `StepFailedError`.
         """
-        values = tool.bind(arguments, named)
-        if tool.effect == "read":
-            return cast("T", await self._perform(self._read(tool, values)))
-        operation = EffectOperation(self._session, tool, values)
-        self._issue(operation, lambda key: self._name_effect(operation, key))
-        return cast("T", await operation.future)  # type: ignore[misc]
+        return cast("T", await self._call(tool.name, tool, tool.bind(arguments, named)))
 
-    def _read(self, tool: Tool[Any, Any], values: dict[str, Any]) -> StepOperation:
+    async def _call(self, name: str, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
+        if tool.effect == "read":
+            return await self._perform(self._read(name, tool, values))
+        operation = EffectOperation(self._session, tool, values, name)
+        self._issue(operation, lambda key: self._name_effect(operation, key))
+        return await operation.future  # type: ignore[misc]
+
+    def _read(self, name: str, tool: Tool[Any, Any], values: dict[str, Any]) -> StepOperation:
         async def call_async() -> Any:
             return await tool.function(**values)
 
@@ -229,12 +239,75 @@ class Run:
             None,
             awaited,
         )
-        return StepOperation(self._session, tool.name, plan)
+        return StepOperation(self._session, name, plan)
 
     def _name_effect(self, operation: EffectOperation, key: str) -> None:
         session = self._session
         operation.effect_key = EffectKey(
             derived_id("effect", session.run_id, session.generation, key)
+        )
+
+    # Plans.
+
+    async def plan(
+        self,
+        agent: pydantic_ai.Agent[Any, Any],
+        goal: str,
+        *,
+        tools: Sequence[Tool[..., Any]],
+        approve: str | None = None,
+        max_steps: int = 20,
+        max_replans: int = 2,
+        max_proposals: int = 3,
+        check: Callable[[Plan], Sequence[str]] | None = None,
+    ) -> Plan:
+        """Have a model make an explicit plan: calls of `tools` that reach `goal`.
+
+        The plan is checked before anything happens, also by `check`: a pure function that says
+        what is wrong with it. A wrong plan goes back to the model with the problems; after
+        `max_proposals` wrong ones a person is asked. `approve` is the role that has to approve the
+        plan. `max_replans` is how often `execute` may have another plan made for the rest after a
+        failure; `max_steps` bounds each plan.
+
+        Raises `PlanFailedError` when no valid plan is found or it is rejected, and
+        `InvalidInputError` when two tools have the same name.
+        """
+        planning = Planning(
+            agent=agent,
+            goal=goal,
+            tools=by_name(tools),
+            approve=approve,
+            max_steps=max_steps,
+            max_replans=max_replans,
+            max_proposals=max_proposals,
+            check=check,
+        )
+        return await make_plan(self._plan_host(), planning)
+
+    async def execute(
+        self, plan: Plan, *, tools: Sequence[Tool[..., Any]] | None = None
+    ) -> dict[str, Any]:
+        """Carry out a plan; the results of its steps by id.
+
+        Steps that do not depend on each other run at the same time, each through `call`. When one
+        fails, what depends on it is skipped and the rest is finished; then the model makes another
+        plan for what is left, at most `max_replans` times. A plan that `plan` did not make needs
+        `tools`, is checked first, and is not replaced.
+
+        Raises `PlanFailedError`, whose `results` are those of the steps that are done, and
+        `InvalidInputError` for a wrong plan: then nothing happened.
+        """
+        return await carry_out(self._plan_host(), plan, tools)
+
+    def _plan_host(self) -> PlanHost:
+        async def note(name: str, kind: str, header: dict[str, Any], body: bytes) -> None:
+            await self._perform(NoteOperation(self._session, name, kind, header, body))
+
+        def ask(*arguments: Any, **named: Any) -> Awaitable[Any]:
+            return cast("Any", self).ask(*arguments, **named)  # The seam: `Run.ask`.
+
+        return PlanHost(
+            ask=ask, escalate=self.escalate, call=self._call, note=note, numbers=self._plan_numbers
         )
 
     # Waiting.
