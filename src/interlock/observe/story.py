@@ -353,9 +353,10 @@ def _plan_accepted(scene: _Scene) -> str:
 
 def _plan_refused(scene: _Scene) -> str:
     found = scene.fields().get("problems")
+    count = scene.get("problems")
     return (
-        f"Refused proposal {scene.get('attempt')} for plan {scene.get('plan')}, which has "
-        f"{scene.get('problems')} problems.{scene.excerpt('Problems', found)}"
+        f"Refused proposal {scene.get('attempt')} for plan {scene.get('plan')}, which has {count} "
+        f"problem{'' if count == '1' else 's'}.{scene.excerpt('Problems', found)}"
     )
 
 

@@ -24,8 +24,10 @@ from interlock import (
     RunFailedError,
 )
 from interlock.errors import InvalidInputError
+from interlock.journal.event import Entry
 from interlock.observe.explain import explain
 from interlock.tools.tool import Tool
+from tests.support.journal_copy import copy_of
 from tests.support.local import (
     app_in,
     crashing,
@@ -610,6 +612,40 @@ def test_a_plan_goes_on_after_crashes_in_any_order(tmp_path: Path, seed: int) ->
     asyncio.run(main())
     assert sorted(desk.made) == ["pay 2 7", "pay 3 3", "pay 4 4"]
     assert len(desk.keys) == 3
+
+
+def test_every_prefix_of_a_plans_journal_continues_to_the_same_end(tmp_path: Path) -> None:
+    """As if the process had crashed after each event; what was completed is not made again."""
+    rest = plan_of(step("third", "pay", card=result("two"), cents=9))
+
+    def answers(prompt: str) -> Plan:
+        return rest if "An earlier plan" in prompt else TWO_CARDS
+
+    def continued(name: str, entries: Sequence[Entry], run: str) -> tuple[Any, Desk, list[Entry]]:
+        folder = tmp_path / name
+        folder.mkdir()
+        app = app_in(folder)
+        desk = Desk(app, breaks={"card 1"})
+        planner(app, desk, answers)
+        if entries:
+            copy_of(entries, folder / "journal.db")
+
+        async def main() -> tuple[Any, Desk, list[Entry]]:
+            async with executing(app) as local:
+                id = run or (await local.start("planner", "go")).id
+                value = await completed(local, id)
+                return value, desk, local.store.read(id)
+
+        return asyncio.run(main())
+
+    value, _, entries = continued("whole", (), "")
+    run = entries[0].event.stream
+    assert value["third"] == "paid 9 of owner 2"
+    for cut in range(1, len(entries)):
+        again, desk, _ = continued(str(cut), entries[:cut], run)
+        assert again == value, cut
+        done = sum(e.event.kind == "effect_completed" for e in entries[:cut])
+        assert len(desk.made) == 2 - done, cut
 
 
 def _over(local: LocalExecutor, run: str) -> bool:
