@@ -13,7 +13,13 @@ from typing import Final
 
 from interlock import NOT_HAPPENED, App, EffectKey, Happened, NotHappened, Tool
 
-from .helpdesk import HelpDesk, NotMadeError
+from .helpdesk import (
+    ChangedError,
+    HelpDesk,
+    ReferenceTakenError,
+    RefusedError,
+    UnreachableError,
+)
 
 __all__ = ["DeskSource", "DeskTools", "declare_tools"]
 
@@ -43,7 +49,8 @@ def declare_tools(app: App, desk: DeskSource) -> DeskTools:
     write = partial(
         app.tool,
         effect="write",
-        not_made=(NotMadeError,),
+        not_made=(UnreachableError, ChangedError),
+        refused=(RefusedError, ReferenceTakenError),
         settle=_SETTLE,
         attempts=_ATTEMPTS,
         pause=_PAUSE,

@@ -28,6 +28,7 @@ __all__ = [
     "in_main_thread",
     "pause",
     "spawn_thread",
+    "thread_behind",
     "thread_id",
     "thread_name",
 ]
@@ -106,6 +107,12 @@ def pause(seconds: float) -> None:
 def thread_name() -> str:
     """The name of the calling thread, for error messages."""
     return threading.current_thread().name
+
+
+def thread_behind(function: Callable[..., Any]) -> str:
+    """The name of the thread whose method a callback is; empty where it is none."""
+    owner = getattr(function, "__self__", None)
+    return owner.name if isinstance(owner, threading.Thread) else ""
 
 
 class Threads(Protocol):

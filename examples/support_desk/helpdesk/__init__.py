@@ -2,6 +2,7 @@
 
 from .desk import HelpDesk
 from .errors import (
+    ChangedError,
     HelpDeskError,
     NotMadeError,
     OutcomeUnknownError,
@@ -16,6 +17,7 @@ from .tracker import Account, TrackerError, read_account
 
 __all__ = [
     "Account",
+    "ChangedError",
     "HelpDesk",
     "HelpDeskError",
     "Message",

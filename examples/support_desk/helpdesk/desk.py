@@ -28,7 +28,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self
 
-from .errors import ReferenceTakenError, RefusedError
+from .errors import ChangedError, ReferenceTakenError, RefusedError
 from .records import Message, Ticket, read_message, read_ticket
 from .rest import Rest
 from .tracker import Account
@@ -38,7 +38,6 @@ __all__ = ["HelpDesk"]
 _TICKET_FIELDS: Final = "reference,title,opening,status,keyword,assignedto,customer,follow_up_of"
 _MESSAGE_FIELDS: Final = "issue,author,draft,effect_key"
 _CONFLICT = 409
-_CHANGED = 412
 _SET_ATTEMPTS = 5
 
 
@@ -203,8 +202,8 @@ class HelpDesk:
             etag = (await self._rest.get(path, **{"@fields": "id"}))["@etag"]
             try:
                 await self._rest.patch(path, fields, etag=etag)
-            except RefusedError as refused:
-                if refused.status != _CHANGED or attempt == _SET_ATTEMPTS:
+            except ChangedError:
+                if attempt == _SET_ATTEMPTS:
                     raise
             else:
                 return

@@ -3,16 +3,18 @@
     HelpDeskError
     ├── NotMadeError            the write was certainly not made
     │   ├── UnreachableError        no connection, so nothing was sent
+    │   ├── ChangedError            somebody else has changed the item meanwhile
     │   ├── RefusedError            Roundup answered no
     │   └── ReferenceTakenError     the reference belongs to another ticket
     └── OutcomeUnknownError     the write may have been made
 
 The two branches matter more than the causes: after `NotMadeError` a write may
-simply be tried again or given up; after `OutcomeUnknownError` somebody has to
-ask Roundup first.
+simply be tried again, or given up where Roundup would say no again; after
+`OutcomeUnknownError` somebody has to ask Roundup first.
 """
 
 __all__ = [
+    "ChangedError",
     "HelpDeskError",
     "NotMadeError",
     "OutcomeUnknownError",
@@ -32,6 +34,10 @@ class NotMadeError(HelpDeskError):
 
 class UnreachableError(NotMadeError):
     """No connection could be made, so nothing was sent."""
+
+
+class ChangedError(NotMadeError):
+    """The item is not in the state that the request names; after reading again it may work."""
 
 
 class RefusedError(NotMadeError):

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import httpx
 
-from .errors import OutcomeUnknownError, RefusedError, UnreachableError
+from .errors import ChangedError, OutcomeUnknownError, RefusedError, UnreachableError
 from .tracker import Account
 
 __all__ = ["Rest"]
@@ -19,6 +19,7 @@ __all__ = ["Rest"]
 # Roundup's words for an exception of its own behind a 400; it can come after
 # the commit, so it does not say that nothing was made.
 _UNEXPECTED = "An error occurred"
+_CHANGED = 412
 
 
 class Rest:
@@ -70,7 +71,7 @@ class Rest:
     async def patch(self, path: str, fields: dict[str, Any], *, etag: str) -> None:
         """Replace fields of the item in the state that `etag` names.
 
-        `RefusedError` with status 412 when the item has changed since.
+        `ChangedError` when the item has changed since.
         """
         await self._send("PATCH", path, json=fields, headers={"If-Match": etag})
 
@@ -96,6 +97,8 @@ def _read(request: str, answer: httpx.Response) -> dict[str, Any]:
     reason = _reason(answer)
     if answer.status_code >= 500 or _UNEXPECTED in reason:
         raise OutcomeUnknownError(f"{request} was answered with {answer.status_code}: {reason}")
+    if answer.status_code == _CHANGED:
+        raise ChangedError(f"{request} came too late: {reason}")
     raise RefusedError(request, answer.status_code, reason)
 
 

@@ -27,7 +27,9 @@ class Failure(NamedTuple):
         return json.dumps(data, ensure_ascii=False).encode()
 
     def sentence(self) -> str:
-        """`Name: message` for a person."""
+        """`Name: message` for a person; the message alone where no exception stands behind it."""
+        if not self.types and self.message:
+            return self.message
         return f"{self.name()}: {self.message}" if self.message else self.name()
 
 

@@ -12,7 +12,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from interlock.cli import effects, inbox, runs, serving, starting, steering, verifying
+from interlock.cli import (
+    contracts,
+    effects,
+    inbox,
+    runs,
+    serving,
+    starting,
+    steering,
+    verifying,
+)
 from interlock.cli.exit_code import INTERRUPTED, report
 from interlock.cli.output import remark
 from interlock.errors import InterlockError
@@ -62,7 +71,7 @@ def _root(
     """Run agents in production: durable runs, effects that happen once, one journal."""
 
 
-for _commands in (serving, starting, runs, steering, inbox, effects, verifying):
+for _commands in (serving, starting, runs, steering, inbox, effects, verifying, contracts):
     _commands.register(app)
 
 

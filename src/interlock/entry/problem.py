@@ -38,6 +38,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "idempotency_conflict": (422, "The idempotency key was used with another input"),
     "payload_too_large": (413, "A value is too large"),
     "not_recordable": (422, "A value cannot be recorded"),
+    "unknown_price": (422, "Nobody said what the model costs"),
     "conflict": (409, "It is not in a state that allows this"),
     "refused": (409, "The journal refused it"),
     "body_erased": (410, "A recorded body was erased"),
@@ -50,6 +51,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "replay_mismatch": (409, "The code and the journal disagree"),
     # What only the application's author can repair.
     "invalid_declaration": (500, "An agent or tool is declared wrongly"),
+    "invalid_contract": (500, "A contract is wrong"),
     "forbidden_in_run": (500, "A run's code reached outside"),
     "error": (500, "Something failed"),
     "internal": (500, "Something failed"),

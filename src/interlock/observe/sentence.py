@@ -139,10 +139,11 @@ def _deadline(row: RunRow, now_us: int, happens: str) -> str:
 
 def _parked(store: Store, row: RunRow, now_us: int) -> str:
     why = _failure_message(store, row)
+    by_itself = _deadline(row, now_us, "it is cancelled") or "; nothing happens by itself"
     return (
         f"is parked since {since(row.updated_at_us, now_us)} because of {row.reason!r}{why}; an "
         f"operator can unblock it (`interlock retry {row.id}`) or end it (`interlock cancel "
-        f"{row.id}`); nothing happens by itself"
+        f"{row.id}`){by_itself}"
     )
 
 
@@ -151,8 +152,19 @@ def _failed(store: Store, row: RunRow, _now_us: int) -> str:
     return f"failed at {when(row.updated_at_us)}{_after(row)} because of {row.reason!r}{why}"
 
 
-def _cancelled(_store: Store, row: RunRow, _now_us: int) -> str:
-    return f"was cancelled at {when(row.updated_at_us)}{_after(row)}: {row.reason or 'no reason'}"
+def _cancelled(store: Store, row: RunRow, _now_us: int) -> str:
+    reason = row.reason or "no reason"
+    left = _left_unknown(store, row)
+    return f"was cancelled at {when(row.updated_at_us)}{_after(row)}: {reason}{left}"
+
+
+def _left_unknown(store: Store, row: RunRow) -> str:
+    """Effects that nobody follows any more, as a run that was parked can leave."""
+    effects = store.effects(("intended", "unknown"), run=row.id, limit=_MOST_WAITS)
+    if not effects:
+        return ""
+    asked = ", ".join(f"`interlock effects resolve {e.effect_key}` ({e.tool!r})" for e in effects)
+    return f"; what became of its effects is unknown, and a person can say so: {asked}"
 
 
 def _completed(_store: Store, row: RunRow, _now_us: int) -> str:

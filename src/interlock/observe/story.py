@@ -249,10 +249,11 @@ def _effect_failed(scene: _Scene) -> str:
 
 def _effect_attempt_failed(scene: _Scene) -> str:
     again = scene.moment("retry_at_us")
-    return (
-        f"The call of tool {scene.called()} was not made this time: {scene.failure()}"
-        f"{f'; the next attempt is at {again}' if again else ''}."
-    )
+    follows = f"; the next attempt is at {again}" if again else ""
+    if scene.header.get("final"):
+        follows = "; another attempt would end the same, and an earlier one may have been made"
+    why = scene.failure()
+    return f"The call of tool {scene.called()} was not made this time: {why}{follows}."
 
 
 def _effect_unknown(scene: _Scene) -> str:

@@ -38,7 +38,7 @@ from interlock.tools.effects import (
     NotHappened,
     next_action,
 )
-from interlock.tools.tool import Tool
+from interlock.tools.tool import Tool, key_parameter_of
 
 __all__ = ["EffectOperation"]
 
@@ -305,8 +305,8 @@ class EffectOperation(Operation):
 
     async def _call(self, function: Any, seconds: float) -> Any:
         filled = self.tool.hidden(self.effect_key) if function is self.tool.function else {}
-        if function is not self.tool.function and _takes_key(function):
-            filled = {_takes_key(function): self.effect_key}
+        if function is not self.tool.function and key_parameter_of(function):
+            filled = {key_parameter_of(function): self.effect_key}
         bound = functools.partial(function, **self.arguments, **filled)
         if is_async(function):
             async with asyncio.timeout(seconds):
@@ -343,13 +343,7 @@ class EffectOperation(Operation):
         if answer is None or self.log.state not in ("unknown", "not_made"):
             return False
         if error is not None:
-            certain = isinstance(error, Exception) and self.tool.says_not_made(error)
-            if certain and self.log.unknowns == 1:
-                header = {"effect_key": self.effect_key, "verdict": "not_happened"}
-                self._record(
-                    Draft("effect_looked_up", self.key, header, failure_of(error).encode())
-                )
-            return certain and self.log.unknowns == 1
+            return self._record_late_error(error)
         try:
             body = self.tool.result.encode(answer.result(), self._label())
         except InterlockError:
@@ -358,15 +352,35 @@ class EffectOperation(Operation):
         self._record(Draft("effect_completed", self.key, {"effect_key": self.effect_key}, body))
         return True
 
+    def _record_late_error(self, error: BaseException) -> bool:
+        certain = isinstance(error, Exception) and self.tool.says_not_made(error)
+        if not certain or self.log.unknowns != 1:
+            return False
+        failure = failure_of(error)
+        header: dict[str, Any] = {"effect_key": self.effect_key}
+        if self._is_refused(error):
+            header["reason"] = failure.name()
+            self._record(Draft("effect_failed", self.key, header, failure.encode()))
+        else:
+            header["verdict"] = "not_happened"
+            self._record(Draft("effect_looked_up", self.key, header, failure.encode()))
+        return True
+
+    def _is_refused(self, error: BaseException) -> bool:
+        return isinstance(error, Exception) and self.tool.says_refused(error)
+
     def _outcome_of(self, error: BaseException) -> Draft:
         failure = failure_of(error)
         header: dict[str, Any] = {"effect_key": self.effect_key, "reason": failure.name()}
         if not (isinstance(error, Exception) and self.tool.says_not_made(error)):
             return Draft("effect_unknown", self.key, header, failure.encode())
-        failures = self.log.failures + 1
-        if failures >= self.tool.attempts and not self.log.maybe_made:
+        failures, refused = self.log.failures + 1, self._is_refused(error)
+        if (refused or failures >= self.tool.attempts) and not self.log.maybe_made:
             return Draft("effect_failed", self.key, header, failure.encode())
         header["maybe_made"] = int(self.log.maybe_made)
+        if refused:
+            header["final"] = True
+            return Draft("effect_attempt_failed", self.key, header, failure.encode())
         header["retry_at_us"] = self.session.clock.now_us() + self._backoff_us(failures, error)
         return Draft("effect_attempt_failed", self.key, header, failure.encode())
 
@@ -515,13 +529,6 @@ class EffectOperation(Operation):
 
     def _label(self) -> str:
         return f"effect {self.key!r} of tool {self.tool.name!r}"
-
-
-def _takes_key(function: Any) -> str:
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.annotation in (EffectKey, "EffectKey") or parameter.name == "key":
-            return parameter.name
-    return ""
 
 
 def _shown(arguments: bytes) -> str:

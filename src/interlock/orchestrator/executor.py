@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from interlock.base.failure import Failure
 from interlock.clock import Clock, Threads
@@ -31,9 +31,13 @@ from interlock.orchestrator.admission import Admission
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import cancel_children, child_message
 from interlock.orchestrator.history import History
+from interlock.orchestrator.feed import Feed
 from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.start import first_claim
+
+if TYPE_CHECKING:
+    from interlock.models.ask import Asker
 
 __all__ = ["EndedRun", "Executor", "ExecutorOptions", "Lease"]
 
@@ -85,6 +89,7 @@ class Executor:
         agents: Mapping[str, Agent],
         options: ExecutorOptions,
         code_version: str,
+        asker: Callable[[], Asker],
         session_type: type[Session] = Session,
     ) -> None:
         self.journal = journal
@@ -93,6 +98,9 @@ class Executor:
         self.worker = options.worker
         self.residency_us = options.residency // _US
         self.failure: StorageError | None = None
+        self.feed = Feed()
+        self._make_asker = asker
+        self._asker: Asker | None = None
         self._lease = lease
         self._agents = agents
         self._options = options
@@ -247,6 +255,12 @@ class Executor:
         self, row: RunRow, count: int
     ) -> tuple[tuple[Draft, ...], tuple[Append, ...]]:
         """The events that end a claim at once, where the code must not run."""
+        never_began = row.claim_seq == 0 and row.state == "queued"
+        if row.state == "parked" or never_began:
+            # Before all else: whether its agent is declared here says nothing about its end.
+            ending = self._cancel_or_retry(row)
+            if ending[0]:
+                return ending
         if count > _MAX_CLAIMS_WITHOUT_PROGRESS:
             text = (
                 f"run {row.id} was claimed {count - 1} times without getting any further: it "
@@ -259,9 +273,6 @@ class Executor:
             text = f"no agent {row.agent!r} is declared here. Deploy it, then retry the run."
             body = Failure(("NotFoundError",), text).encode()
             return (Draft("run_parked", "", {"reason": "unknown_agent"}, body),), ()
-        never_began = row.claim_seq == 0 and row.state == "queued"
-        if row.state == "parked" or never_began:
-            return self._cancel_or_retry(row)
         return (), ()
 
     def _cancel_or_retry(self, row: RunRow) -> tuple[tuple[Draft, ...], tuple[Append, ...]]:
@@ -272,7 +283,7 @@ class Executor:
             if mail.kind == "retry" and row.state == "parked":
                 return (Draft("run_retried", "", header),), ()
         overdue = row.deadline_at_us is not None and row.deadline_at_us <= self.clock.now_us()
-        if overdue and row.state == "queued":
+        if overdue:
             return self._cancelled(row, {"reason": "deadline"})
         return (), ()
 
@@ -317,6 +328,12 @@ class Executor:
 
     # What sessions need (see `session.Services`).
 
+    def asker(self) -> Asker:
+        """What asks models; made when it is first needed, since that loads a large library."""
+        if self._asker is None:
+            self._asker = self._make_asker()
+        return self._asker
+
     def may_act_seconds(self) -> float:
         """How long this process may still make effects. Having lost the right stops it."""
         seconds = self._lease.remaining_seconds()
@@ -347,6 +364,8 @@ class Executor:
         ending = session.ending
         if session.wake_at_us is not None:
             self._admission.wakes_at(session.wake_at_us)
+        if session.parking:
+            self._admission.changed()  # It may have been cancelled, or be late, meanwhile.
         self._left(session.run_id)
         if ending is not None and (ending.appends or ending.drafts[0].kind == "run_continued"):
             self.committed()

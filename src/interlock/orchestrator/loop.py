@@ -24,7 +24,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Final, NoReturn, Protocol, cast
 
-from interlock.clock import thread_id
+from interlock.clock import thread_behind, thread_id
 from interlock.errors import ForbiddenInRunError
 
 __all__ = ["LoopHost", "RunLoop", "TaskNode", "user_line"]
@@ -83,6 +83,7 @@ _AS_COMPLETED: Final = _codes(
     asyncio.as_completed, getattr(getattr(tasks, "_AsCompletedIterator", None), "__init__", None)
 )
 _ENSURING_FILE: Final = tasks.__file__
+_WRAPPING: Final = asyncio.wrap_future.__code__
 
 
 class TaskNode:
@@ -171,6 +172,19 @@ class _Task(asyncio.Task[Any]):
 
     def __hash__(self) -> int:
         return self._order
+
+    def add_done_callback(
+        self, function: Callable[..., object], /, *, context: Context | None = None
+    ) -> None:
+        """As asyncio's; a thread of a library that wants to live as long as the task is refused.
+
+        It is how anyio begins a thread that works for a task.
+        """
+        thread = thread_behind(function)
+        if thread:
+            function(self)  # What it would be told at the task's end: it is not needed any more.
+            _refuse(f"a thread, {thread!r}")
+        super().add_done_callback(function, context=context)
 
 
 class _Timer(asyncio.TimerHandle):
@@ -327,6 +341,9 @@ class RunLoop(asyncio.AbstractEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """A future of the run's code."""
+        frame = inspect.currentframe()
+        if frame is not None and frame.f_back is not None and frame.f_back.f_code is _WRAPPING:
+            _refuse("the future of a thread or a process, asyncio.wrap_future")
         return asyncio.Future(loop=self)
 
     def create_task(
@@ -359,10 +376,10 @@ class RunLoop(asyncio.AbstractEventLoop):
         order = zlib.crc32(node.path.encode(), self._salt)
         task = _Task(node, order, coro, loop=self, name=name, context=context)
         self._tasks.add(task)
-        task.add_done_callback(self._forget)
+        super(_Task, task).add_done_callback(self._forget)  # Quicker: it is no thread's.
         return task
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
+    def _forget(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(cast("_Task", task))
 
     def get_task_factory(self) -> None:
@@ -459,15 +476,22 @@ def user_line() -> str:
     Below a task of a library's alone (`gather(asyncio.to_thread(…))`) there is none: then it is the
     line at which the agent stands meanwhile.
     """
-    frame = inspect.currentframe()
+    return _place()[0]
+
+
+def _place() -> tuple[str, str]:
+    """The line of `user_line`, and the function of a library that is called there."""
+    frame, called = inspect.currentframe(), ""
     while frame is not None:
         if _is_users(frame):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}", called
         if frame.f_code is _PUMP:
             loop = frame.f_locals["self"]
-            return loop.line_of_code() if isinstance(loop, RunLoop) else "the run's code"
+            return loop.line_of_code() if isinstance(loop, RunLoop) else "the run's code", ""
+        own = frame.f_code.co_filename.startswith(_OWN_FOLDER)
+        called = "" if own else f"{frame.f_globals['__name__']}.{frame.f_code.co_qualname}"
         frame = frame.f_back
-    return "the run's code"
+    return "the run's code", ""
 
 
 def _is_users(frame: FrameType) -> bool:
@@ -476,10 +500,11 @@ def _is_users(frame: FrameType) -> bool:
 
 
 def _refuse(what: str) -> NoReturn:
+    line, called = _place()
     raise ForbiddenInRunError(
-        f"{user_line()}: a run's code called {what}. A run's code has no sockets, threads, "
-        "processes or signals of its own, because they cannot be replayed. Put this work into "
-        "`await run.step(function, …)` or into a tool.",
+        f"{line}: a run's code called {f'{called} ({what})' if called else what}. A run's code has "
+        "no sockets, threads, processes or signals of its own, because they cannot be replayed. "
+        "Put this work into `await run.step(function, …)` or into a tool.",
         operation=what,
     )
 

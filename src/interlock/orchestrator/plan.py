@@ -48,7 +48,7 @@ _WRONG: tuple[type[Exception], ...] = (
 
 
 class Ask(Protocol):
-    """`Run.ask`, the seam to the models."""
+    """What plans need of `Run.ask`."""
 
     def __call__(
         self,

@@ -23,12 +23,13 @@ from interlock.base.codec import Codec, canonical, codec_for
 from interlock.base.identifier import derived_id
 from interlock.errors import InvalidInputError, StepFailedError
 from interlock.orchestrator.agent import same_input
-from interlock.orchestrator.calls import EffectOperation
+from interlock.orchestrator.calling import call_tool
 from interlock.orchestrator.ending import RunContinuation
 from interlock.orchestrator.note import NoteOperation
 from interlock.orchestrator.operation import Operation
 from interlock.orchestrator.plan import PlanHost, Planning, by_name, carry_out, make_plan
 from interlock.orchestrator.retry import NO_RETRY, Retry
+from interlock.orchestrator.run_operations import RunOperations
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.start import (
     LAST_MOMENT_US,
@@ -36,7 +37,7 @@ from interlock.orchestrator.start import (
     StartOptions,
     queued_draft,
 )
-from interlock.orchestrator.steps import StepOperation, StepPlan, bound, callee, is_async
+from interlock.orchestrator.steps import StepOperation, StepPlan, bound, callee
 from interlock.orchestrator.waits import (
     ChildOperation,
     Decision,
@@ -45,12 +46,11 @@ from interlock.orchestrator.waits import (
     TaskOperation,
     TimerOperation,
 )
-from interlock.tools.effects import EffectKey
 from interlock.tools.plan import Plan
 from interlock.tools.tool import Tool
 
 if TYPE_CHECKING:
-    import pydantic_ai
+    from pydantic_ai import Agent as PydanticAgent
 
 __all__ = ["Child", "Escalation", "Run", "Value", "agent_body"]
 
@@ -209,49 +209,54 @@ class Run:
         happened), `EffectFailedError` when the effect was certainly not made, and for a tool that
         reads `StepFailedError`.
         """
-        return cast("T", await self._call(tool.name, tool, tool.bind(arguments, named)))
+        return cast("T", await call_tool(self._session, tool, tool.bind(arguments, named)))
 
-    async def _call(self, name: str, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
-        if tool.effect == "read":
-            return await self._perform(self._read(name, tool, values))
-        operation = EffectOperation(self._session, tool, values, name)
-        self._issue(operation, lambda key: self._name_effect(operation, key))
-        return await operation.future  # type: ignore[misc]
+    async def ask(
+        self,
+        agent: PydanticAgent[Any, Any],
+        prompt: str,
+        *,
+        output: Any = None,
+        context: Sequence[Any] = (),
+        tools: Sequence[Tool[..., Any]] = (),
+        deps: Any = None,
+        conversation: str | None = None,
+        escalate: bool = True,
+        name: str | None = None,
+    ) -> Any:
+        """Have a Pydantic AI agent answer, and a person where it cannot.
 
-    def _read(self, name: str, tool: Tool[Any, Any], values: dict[str, Any]) -> StepOperation:
-        async def call_async() -> Any:
-            return await tool.function(**values)
+        Each request to a model is recorded once and each call of a tool goes through the gateway,
+        with an effect key of its own. `output` is the type of the answer (else the agent's own),
+        `context` are passages or other texts that the answer is to rest on, `tools` declared tools
+        that it may call beside the agent's functions, `deps` its dependencies, made afresh by this
+        code after a restart. With `conversation` it sees what was said under that name before, in
+        this run and in others of the tenant.
 
-        def call_sync() -> Any:
-            return tool.function(**values)
+        When no usable answer comes (no model answers, the answer does not fit, the agent goes round
+        in circles) an inbox task asks a person; with `escalate=False` raises `AskFailedError`.
+        Raises `BudgetExhaustedError` when a person says to finish without what it still wanted.
+        """
+        from interlock.models.ask import Question
 
-        awaited = is_async(tool.function)
-        retry = Retry(attempts=tool.attempts, base=tool.pause)
-        arguments = canonical(values, f"tool {tool.name!r}")
-        plan = StepPlan(
-            "read",
-            call_async if awaited else call_sync,
-            arguments,
-            tool.result,
-            tool.version,
-            retry,
-            tool.timeout,
-            None,
-            awaited,
+        asker = self._session.services.asker()
+        question = Question(
+            prompt=prompt,
+            output=output,
+            context=context,
+            tools=tools,
+            deps=deps,
+            conversation=conversation,
+            escalate=escalate,
+            name=name or agent.name or "ask",
         )
-        return StepOperation(self._session, name, plan)
-
-    def _name_effect(self, operation: EffectOperation, key: str) -> None:
-        session = self._session
-        operation.effect_key = EffectKey(
-            derived_id("effect", session.run_id, session.generation, key)
-        )
+        return (await asker.ask(RunOperations(self._session), agent, question)).output
 
     # Plans.
 
     async def plan(
         self,
-        agent: pydantic_ai.Agent[Any, Any],
+        agent: PydanticAgent[Any, Any],
         goal: str,
         *,
         tools: Sequence[Tool[..., Any]],
@@ -300,14 +305,16 @@ class Run:
         return await carry_out(self._plan_host(), plan, tools)
 
     def _plan_host(self) -> PlanHost:
-        async def note(name: str, kind: str, header: dict[str, Any], body: bytes) -> None:
-            await self._perform(NoteOperation(self._session, name, kind, header, body))
+        session = self._session
 
-        def ask(*arguments: Any, **named: Any) -> Awaitable[Any]:
-            return cast("Any", self).ask(*arguments, **named)  # The seam: `Run.ask`.
+        async def call(name: str, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
+            return await call_tool(session, tool, values, name)
+
+        async def note(name: str, kind: str, header: dict[str, Any], body: bytes) -> None:
+            await self._perform(NoteOperation(session, name, kind, header, body))
 
         return PlanHost(
-            ask=ask, escalate=self.escalate, call=self._call, note=note, numbers=self._plan_numbers
+            ask=self.ask, escalate=self.escalate, call=call, note=note, numbers=self._plan_numbers
         )
 
     # Waiting.

@@ -36,9 +36,9 @@ class StartOptions:
 
     `tenant`: whom the run belongs to; None is `default`, or for a child its parent's.
     `priority`: -1000 to 1000, higher first. `start_after`: not before this moment (with a time
-    zone) or this long from now. `deadline`: the run is cancelled when it is not finished by then;
-    a moment, or a duration from now. `idempotency_key`: a second start with the same key (per
-    tenant and agent) answers the same run.
+    zone) or this long from now. `deadline`: the run is cancelled when it is not finished by then,
+    whatever its state; a moment, or a duration from now. `idempotency_key`: a second start with the
+    same key (per tenant and agent) answers the same run.
     """
 
     tenant: str | None = None

@@ -38,7 +38,17 @@ Recovery = Literal["key", "lookup", "repeatable", "never"]
 
 
 class NotMadeError(Exception):
-    """A tool raises this (or an exception it declares) when the effect was certainly not made."""
+    """A tool raises this (or an exception it declares) when the effect was certainly not made.
+
+    The call is made again as often as the tool's `attempts` say. `retry=False` adds that another
+    attempt would end the same: `run.call` raises `EffectFailedError` at once.
+    """
+
+    retry = True
+
+    def __init__(self, *arguments: object, retry: bool = True) -> None:
+        super().__init__(*arguments)
+        self.retry = retry
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,8 @@ class EffectLog:
     not_before_us: int = 0
     # An earlier call may have been made: that a later one was not made says nothing of it.
     maybe_made: bool = False
+    # The last call was refused for good: calling again finds nothing out about an earlier one.
+    refused: bool = False
     task: str = ""
     asks: int = 0
     verdict: str = ""
@@ -111,6 +123,7 @@ class EffectLog:
             case "effect_attempt_failed":
                 self.failures += 1
                 self.state = "unknown" if self.maybe_made else "not_made"
+                self.refused = bool(header.get("final"))
                 self.not_before_us = int(header.get("retry_at_us") or 0)
             case "effect_looked_up":
                 self._looked_up(header["verdict"], at_us)
@@ -139,7 +152,7 @@ class EffectLog:
 
     def _certainly_not_made(self) -> None:
         self.state = "not_made"
-        self.maybe_made = False
+        self.maybe_made = self.refused = False
         self.not_before_us = 0
 
     def recoveries(self) -> int:
@@ -171,7 +184,8 @@ def _recover(log: EffectLog, recovery: Recovery, settle_us: int, now_us: int) ->
     if log.asked:
         return "wait_for_person"
     exhausted = log.recoveries() > _MAX_AUTOMATIC_RECOVERIES
-    if recovery == "never" or exhausted:
+    pointless = log.refused and recovery != "lookup"
+    if recovery == "never" or exhausted or pointless:
         return "ask_person"
     if now_us < max(log.unknown_since_us + settle_us, log.not_before_us):
         return "settle"

@@ -19,11 +19,12 @@ from interlock.base.codec import Codec, codec_for, describe, hints, problems
 from interlock.errors import DeclarationError, InvalidInputError
 from interlock.tools.effects import EffectClass, EffectKey, NotMadeError, Recovery
 
-__all__ = ["Tool", "declare_tool"]
+__all__ = ["Tool", "declare_tool", "key_parameter_of"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_NO_TIME = timedelta(0)
 _EFFECTS = get_args(EffectClass)
 _RECOVERIES = get_args(Recovery)
 
@@ -34,8 +35,10 @@ class Tool(Generic[P, T]):
 
     `timeout` bounds one call. `settle` is how long after an unknown outcome the called system may
     still act on it. `not_made` are exceptions that mean that the effect was certainly not made.
-    `attempts` bounds how often a call that was certainly not made (or a read that failed) is made
-    again, with pauses that double from `pause` up to a minute.
+    `refused` are those that also mean that another attempt would end the same (of a read: that it
+    is not worth one). `attempts` bounds how often a call that was certainly not made, and not
+    refused, or a read that failed, is made in all, with pauses that double from `pause` up to a
+    minute.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Tool(Generic[P, T]):
     timeout: timedelta
     settle: timedelta
     not_made: tuple[type[Exception], ...]
+    refused: tuple[type[Exception], ...]
     attempts: int
     pause: timedelta
     lookup: Callable[..., Any] | None
@@ -90,7 +94,13 @@ class Tool(Generic[P, T]):
 
     def says_not_made(self, error: Exception) -> bool:
         """Whether this exception means that the effect was certainly not made."""
-        return isinstance(error, (NotMadeError, *self.not_made))
+        return isinstance(error, (NotMadeError, *self.not_made, *self.refused))
+
+    def says_refused(self, error: Exception) -> bool:
+        """Whether it also means that another attempt would end the same."""
+        if isinstance(error, NotMadeError) and not error.retry:
+            return True
+        return isinstance(error, self.refused)
 
 
 def declare_tool(
@@ -104,6 +114,7 @@ def declare_tool(
     timeout: timedelta = timedelta(seconds=30),
     settle: timedelta = timedelta(0),
     not_made: tuple[type[Exception], ...] = (),
+    refused: tuple[type[Exception], ...] = (),
     attempts: int = 3,
     pause: timedelta = timedelta(seconds=1),
 ) -> Tool[P, T]:
@@ -114,8 +125,15 @@ def declare_tool(
     label = name or getattr(function, "__name__", "")
     parameters, key_parameter = _parameters(function, label)
     _check(label, effect, recovery, lookup, key_parameter)
+    if lookup is not None:
+        _check_lookup(label, lookup, [parameter.name for parameter in parameters])
     if attempts < 1:
         raise DeclarationError(f"tool {label!r}: attempts={attempts}; at least 1 is needed.")
+    if timeout <= _NO_TIME or min(settle, pause) < _NO_TIME:
+        raise DeclarationError(
+            f"tool {label!r}: timeout={timeout}, settle={settle}, pause={pause}; a call needs "
+            "time, and the other two cannot be negative."
+        )
     return Tool(
         name=label,
         function=function,
@@ -125,6 +143,7 @@ def declare_tool(
         timeout=timeout,
         settle=settle,
         not_made=not_made,
+        refused=refused,
         attempts=attempts,
         pause=pause,
         lookup=lookup,
@@ -165,6 +184,30 @@ def _check(
             f"tool {name!r} declares recovery='key' but takes no parameter of type EffectKey, so "
             "the called system can never see the key. Add `key: EffectKey` and send it along."
         )
+
+
+def _check_lookup(name: str, lookup: Callable[..., Any], arguments: list[str]) -> None:
+    """Found out when an outcome is unknown, it would be too late."""
+    parameters = inspect.signature(lookup).parameters.values()
+    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    given = [*arguments, key_parameter_of(lookup)]
+    wrong = [f"does not take {a!r}" for a in arguments if not takes_any and a not in named]
+    needed = [p.name for p in named.values() if p.default is p.empty and p.name not in given]
+    wrong += [f"needs {n!r}, which the tool does not take" for n in needed]
+    if wrong:
+        raise DeclarationError(
+            f"tool {name!r}: its lookup {' and '.join(wrong)}. A lookup is called by name with "
+            "what the tool was called with, and with the effect key where it takes one."
+        )
+
+
+def key_parameter_of(function: Callable[..., Any]) -> str:
+    """The parameter of a lookup that takes the effect key; empty when it takes none."""
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.annotation in (EffectKey, "EffectKey") or parameter.name == "key":
+            return parameter.name
+    return ""
 
 
 def _parameters(

@@ -197,6 +197,50 @@ def test_a_run_that_came_to_an_end(
     assert [part for part in parts if part not in said] == [], said
 
 
+def test_a_parked_run_says_what_its_deadline_does(tmp_path: Path) -> None:
+    async def watch() -> str:
+        async with build(tmp_path).executor() as local:
+            handle = await local.start("stuck", options=StartOptions(deadline=timedelta(hours=8)))
+            row = await settled(local, handle.id, "parked")
+            return sentence(local.store, row, row.updated_at_us)
+
+    said = asyncio.run(watch())
+    assert "nothing happens by itself" not in said
+    assert "if it is not finished by" in said
+    assert said.endswith("it is cancelled.")
+
+
+def test_a_cancelled_run_names_the_effects_that_it_left_unknown(tmp_path: Path) -> None:
+    async def watch() -> tuple[str, str]:
+        app = build(tmp_path)
+
+        @app.tool(effect="write", recovery="never")
+        async def transfer() -> str:
+            raise ConnectionError
+
+        @app.agent("leaves")
+        async def leaves(run: Run) -> None:
+            asyncio.get_running_loop().create_task(run.call(transfer))
+            await run.wait("go")
+            while True:
+                await asyncio.sleep(0)
+
+        async with app.executor() as local:
+            run = (await local.start("leaves")).id
+            async with asyncio.timeout(60):
+                while not local.store.inbox():
+                    await asyncio.sleep(0.005)
+            await local.client.signal(run, "go")
+            await settled(local, run, "parked")
+            await local.client.cancel(run)
+            row = await settled(local, run, "cancelled")
+            (effect,) = local.store.effects(run=run)
+            return effect.effect_key, sentence(local.store, row, row.updated_at_us)
+
+    key, said = asyncio.run(watch())
+    assert f"a person can say so: `interlock effects resolve {key}` ('transfer')" in said
+
+
 def test_a_cancelled_run_and_a_message_that_waits(tmp_path: Path) -> None:
     async def watch() -> tuple[str, str]:
         app = build(tmp_path)

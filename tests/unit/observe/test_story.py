@@ -155,6 +155,11 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
         "attempt is at 2026-05-01 12:00:00 UTC."),
     ),
     (
+        "effect_attempt_failed", "/pay#1", {**EFFECT, "final": True}, FAILURE,
+        ("The call of tool 'pay' was not made this time: ValueError: no such card; another "
+        "attempt would end the same, and an earlier one may have been made."),
+    ),
+    (
         "effect_unknown", "/pay#1", EFFECT, FAILURE,
         "Whether the call of tool 'pay' happened is unknown: ValueError: no such card.",
     ),

@@ -297,8 +297,93 @@ def test_a_call_that_is_never_made_fails(tmp_path: Path, recovery: Recovery) -> 
     asyncio.run(main())
 
 
+class ForbiddenError(Exception):
+    """What the tools here declare as refused: not made, and never will be."""
+
+
+def refusal(how: str) -> Exception:
+    """The two ways in which a tool says so."""
+    text = "no such account"
+    return ForbiddenError(text) if how == "declared" else NotMadeError(text, retry=False)
+
+
 @pytest.mark.parametrize("recovery", RECOVERIES)
-@pytest.mark.parametrize("late", ["result", "declined", "error"])
+@pytest.mark.parametrize("how", ["declared", "retry=False"])
+def test_a_call_that_is_refused_for_good_fails_at_once(
+    tmp_path: Path, recovery: Recovery, how: str
+) -> None:
+    app = app_in(tmp_path)
+
+    def behaviour(ledger: Ledger, key: str, amount: int, call: int) -> Any:
+        raise refusal(how)
+
+    bank = Bank(recovery, behaviour)
+    agent(app, bank.declare(app, refused=(ForbiddenError,), attempts=5))
+
+    async def main() -> None:
+        async with executing(app) as local:
+            handle = await local.start("payer", 5)
+            assert "no such account" in await handle.result()
+            order = [k for k in kinds(local, handle.id) if k.startswith("effect_")]
+            assert order == ["effect_intended", "effect_failed"]
+            assert (await effect_of(local, handle.id)).state == "failed"
+            assert (bank.calls, bank.lookups) == (1, 0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("recovery", RECOVERIES)
+def test_a_refusal_says_nothing_of_an_earlier_call(tmp_path: Path, recovery: Recovery) -> None:
+    """The first call may have been made: only a lookup or a person ends that."""
+    app = app_in(tmp_path)
+
+    def behaviour(ledger: Ledger, key: str, amount: int, call: int) -> Any:
+        if call == 1:
+            raise ConnectionError("the answer was lost")
+        raise NotMadeError("no such account", retry=False)
+
+    bank = Bank(recovery, behaviour)
+    agent(app, bank.declare(app, attempts=5))
+
+    async def main() -> None:
+        async with executing(app) as local:
+            handle = await local.start("payer", 5)
+            if recovery != "lookup":
+                task = await open_task(local, handle.id)
+                assert (await effect_of(local, handle.id)).state == "unknown"
+                assert bank.calls == (1 if recovery == "never" else 2)
+                await local.client.decide(task.id, "not_happened", by="ann")
+            assert "no such account" in await handle.result()
+            assert (await effect_of(local, handle.id)).state == "failed"
+            assert bank.calls == (3 if recovery in ("key", "repeatable") else 2)
+
+    asyncio.run(main())
+
+
+def test_a_read_that_is_refused_is_not_repeated(tmp_path: Path) -> None:
+    app = app_in(tmp_path)
+    calls: list[int] = []
+
+    @app.tool(effect="read", refused=(ForbiddenError,), pause=MILLISECOND)
+    async def balance(account: str) -> int:
+        calls.append(1)
+        raise ForbiddenError(account)
+
+    @app.agent("a")
+    async def a(run: Run) -> int:
+        return await run.call(balance, "a")
+
+    async def main() -> None:
+        async with executing(app) as local:
+            with pytest.raises(RunFailedError, match="ForbiddenError"):
+                await (await local.start("a")).result()
+
+    asyncio.run(main())
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("recovery", RECOVERIES)
+@pytest.mark.parametrize("late", ["result", "declined", "refused", "error"])
 def test_a_thread_that_outlives_its_timeout(tmp_path: Path, recovery: Recovery, late: str) -> None:
     """Nothing is recovered while the first call may still act; then what it says counts."""
     app, ledger = app_in(tmp_path), Ledger(by_key=recovery in ("key", "repeatable"))
@@ -311,6 +396,8 @@ def test_a_thread_that_outlives_its_timeout(tmp_path: Path, recovery: Recovery, 
             free.wait(60)
             if late == "declined":
                 raise DeclinedError
+            if late == "refused":
+                raise refusal("retry=False")
             result = ledger.book(key, amount)
             if late == "error":
                 raise ConnectionError
@@ -342,10 +429,12 @@ def test_a_thread_that_outlives_its_timeout(tmp_path: Path, recovery: Recovery, 
             free.set()
             if late == "error" and recovery == "never":
                 assert await settled(local, handle.id, recovery) == "booked 5"
+            elif late == "refused":
+                assert "no such account" in await handle.result()
             else:
                 await until_state(local, handle.id, "completed")
                 assert await handle.result() == "booked 5"
-            assert len(ledger.bookings) == 1
+            assert len(ledger.bookings) == (0 if late == "refused" else 1)
             assert len(set(calls)) == 1
 
     asyncio.run(main())

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from interlock import App, Run
+from interlock import App, LocalExecutor, Run
+from interlock.journal.journal import Mode
+from interlock.journal.rows import RunFilter
 from interlock.orchestrator.collector import rarer_collections
 
 
@@ -49,6 +51,23 @@ def test_the_row_that_is_told_is_the_row_that_is_stored(agent: str, tmp_path: Pa
             told = await handle.row()
             assert told == executor.store.run(handle.id)
             assert told.state == {"bad": "failed", "asleep": "cancelled"}.get(agent, "completed")
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("mode", ["split", "thread", "inline"])
+def test_who_was_told_of_an_end_reads_it_as_ended(mode: Mode, tmp_path: Path) -> None:
+    """Reads come from another connection than the writer's: it must never be behind an answer."""
+    app = declared(tmp_path)
+
+    async def told_and_read(executor: LocalExecutor) -> None:
+        told = await (await executor.start("parent")).row()
+        listed = executor.store.runs(RunFilter(states=("completed",), limit=500))
+        assert told in listed
+
+    async def play() -> None:
+        async with app.executor(mode=mode) as executor:
+            await asyncio.gather(*(told_and_read(executor) for _ in range(100)))
 
     asyncio.run(play())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -28,6 +29,15 @@ async def plain(text: str) -> None: ...
 async def find(text: str) -> None: ...
 
 
+async def find_other(title: str, *, key: EffectKey) -> None: ...
+
+
+async def find_any(**given: Any) -> None: ...
+
+
+async def find_nothing(*, effect: EffectKey) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("function", "how", "message"),
     [
@@ -39,6 +49,19 @@ async def find(text: str) -> None: ...
         (plain, {"effect": "read", "recovery": "never"}, "only reads"),
         (plain, {"effect": "delete"}, "effect='delete'; allowed: read, write"),
         (plain, {"effect": "read", "attempts": 0}, "attempts=0"),
+        (plain, {"effect": "read", "timeout": timedelta(0)}, "timeout=0:00:00"),
+        (plain, {"effect": "read", "settle": timedelta(seconds=-1)}, "cannot be negative"),
+        (plain, {"effect": "read", "pause": timedelta(seconds=-1)}, "cannot be negative"),
+        (
+            plain,
+            {"effect": "write", "recovery": "lookup", "lookup": find_other},
+            "does not take 'text' and needs 'title'",
+        ),
+        (
+            plain,
+            {"effect": "write", "recovery": "lookup", "lookup": find_nothing},
+            "does not take 'text'",
+        ),
     ],
 )
 def test_declarations_that_cannot_work_are_refused(
@@ -47,6 +70,12 @@ def test_declarations_that_cannot_work_are_refused(
     with pytest.raises(DeclarationError, match=message) as caught:
         declare_tool(function, **how)
     assert "'plain'" in str(caught.value)
+
+
+@pytest.mark.parametrize("lookup", [find, find_any])
+def test_a_lookup_takes_what_the_tool_takes(lookup: Any) -> None:
+    tool = declare_tool(plain, effect="write", recovery="lookup", lookup=lookup)
+    assert tool.lookup is lookup
 
 
 def test_parameters_are_named() -> None:
@@ -94,3 +123,14 @@ def test_which_errors_say_that_nothing_was_made() -> None:
     assert tool.says_not_made(NotMadeError())
     assert tool.says_not_made(KeyError())
     assert not tool.says_not_made(ValueError())
+
+
+def test_which_errors_say_that_another_attempt_is_pointless() -> None:
+    tool = declare_tool(plain, effect="read", not_made=(LookupError,), refused=(KeyError,))
+    assert tool.says_refused(NotMadeError("no", retry=False))
+    assert tool.says_refused(KeyError())
+    assert tool.says_not_made(KeyError())
+    assert not tool.says_refused(NotMadeError("no"))
+    assert not tool.says_refused(LookupError())
+    only_refused = declare_tool(plain, effect="read", refused=(KeyError,))
+    assert only_refused.says_not_made(KeyError()), "what is refused was not made"
