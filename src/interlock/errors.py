@@ -19,6 +19,7 @@ names the thing, the reason and the remedy, and `fields` with the identifiers in
     │   ├── StepFailedError          a step failed for good
     │   ├── EffectFailedError        an effect was certainly not made
     │   ├── ChildFailedError         a child run did not complete
+    │   ├── PlanFailedError          a plan was not accepted, or a step of it failed
     │   ├── AskFailedError           a model gave no answer that could be used
     │   │   ├── ModelFailedError     no model answered
     │   │   ├── LoopFoundError       a model went round in circles
@@ -58,6 +59,7 @@ __all__ = [
     "NotRecordableError",
     "OutcomeError",
     "PayloadTooLargeError",
+    "PlanFailedError",
     "RefusedError",
     "ReplayMismatchError",
     "RunFailedError",
@@ -192,6 +194,23 @@ class ChildFailedError(OutcomeError):
     """A child run ended as failed or cancelled."""
 
     code = "child_failed"
+
+
+class PlanFailedError(OutcomeError):
+    """A plan was not accepted, or steps of it failed and no other plan was made.
+
+    `results` are the results of the steps that are done, by id. `fields["reason"]` is `refused` (a
+    valid plan was not found), `rejected` (a person said no) or `failed`; `fields["failed"]` and
+    `fields["skipped"]` are ids of steps.
+    """
+
+    code = "plan_failed"
+
+    def __init__(
+        self, message: str, *, results: dict[str, Any] | None = None, **fields: Any
+    ) -> None:
+        super().__init__(message, **fields)
+        self.results: dict[str, Any] = results or {}
 
 
 class AskFailedError(OutcomeError):

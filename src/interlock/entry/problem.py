@@ -46,6 +46,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "step_failed": (409, "A step failed"),
     "effect_failed": (409, "An effect was not made"),
     "child_failed": (409, "A child run did not complete"),
+    "plan_failed": (409, "A plan was not carried out"),
     "outcome": (409, "Something that was asked for ended badly"),
     "replay_mismatch": (409, "The code and the journal disagree"),
     # What only the application's author can repair.

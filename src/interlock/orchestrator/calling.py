@@ -16,11 +16,14 @@ from interlock.tools.tool import Tool
 __all__ = ["call_tool"]
 
 
-async def call_tool(session: Session, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
-    """Call a tool with bound values (see `Run.call`)."""
+async def call_tool(
+    session: Session, tool: Tool[..., Any], values: dict[str, Any], name: str = ""
+) -> Any:
+    """Call a tool with bound values (see `Run.call`). `name`: of the operation, else the tool's."""
+    name = name or tool.name
     if tool.effect == "read":
-        return await session.issue(_read(session, tool, values))
-    operation = EffectOperation(session, tool, values)
+        return await session.issue(_read(session, name, tool, values))
+    operation = EffectOperation(session, tool, values, name)
 
     def name_effect(key: str) -> None:
         operation.effect_key = EffectKey(
@@ -30,7 +33,9 @@ async def call_tool(session: Session, tool: Tool[..., Any], values: dict[str, An
     return await session.issue(operation, name_effect)
 
 
-def _read(session: Session, tool: Tool[Any, Any], values: dict[str, Any]) -> StepOperation:
+def _read(
+    session: Session, name: str, tool: Tool[Any, Any], values: dict[str, Any]
+) -> StepOperation:
     async def call_async() -> Any:
         return await tool.function(**values)
 
@@ -49,4 +54,4 @@ def _read(session: Session, tool: Tool[Any, Any], values: dict[str, Any]) -> Ste
         None,
         awaited,
     )
-    return StepOperation(session, tool.name, plan)
+    return StepOperation(session, name, plan)

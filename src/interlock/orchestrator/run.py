@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import itertools
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -24,7 +25,9 @@ from interlock.errors import InvalidInputError, StepFailedError
 from interlock.orchestrator.agent import same_input
 from interlock.orchestrator.calling import call_tool
 from interlock.orchestrator.ending import RunContinuation
+from interlock.orchestrator.note import NoteOperation
 from interlock.orchestrator.operation import Operation
+from interlock.orchestrator.plan import PlanHost, Planning, by_name, carry_out, make_plan
 from interlock.orchestrator.retry import NO_RETRY, Retry
 from interlock.orchestrator.run_operations import RunOperations
 from interlock.orchestrator.session import Session
@@ -43,6 +46,7 @@ from interlock.orchestrator.waits import (
     TaskOperation,
     TimerOperation,
 )
+from interlock.tools.plan import Plan
 from interlock.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -89,6 +93,7 @@ class Run:
     def __init__(self, session: Session, code_version: Callable[[str], str]) -> None:
         self._session = session
         self._code_version = code_version
+        self._plan_numbers = itertools.count(1)
         model = session.agent.state
         if model is not None:
             codec = codec_for(model)
@@ -246,6 +251,71 @@ class Run:
             name=name or agent.name or "ask",
         )
         return (await asker.ask(RunOperations(self._session), agent, question)).output
+
+    # Plans.
+
+    async def plan(
+        self,
+        agent: PydanticAgent[Any, Any],
+        goal: str,
+        *,
+        tools: Sequence[Tool[..., Any]],
+        approve: str | None = None,
+        max_steps: int = 20,
+        max_replans: int = 2,
+        max_proposals: int = 3,
+        check: Callable[[Plan], Sequence[str]] | None = None,
+    ) -> Plan:
+        """Have a model make an explicit plan: calls of `tools` that reach `goal`.
+
+        The plan is checked before anything happens, also by `check`: a pure function that says
+        what is wrong with it. A wrong plan goes back to the model with the problems; after
+        `max_proposals` wrong ones a person is asked. `approve` is the role that has to approve the
+        plan. `max_replans` is how often `execute` may have another plan made for the rest after a
+        failure; `max_steps` bounds each plan.
+
+        Raises `PlanFailedError` when no valid plan is found or it is rejected, and
+        `InvalidInputError` when two tools have the same name.
+        """
+        planning = Planning(
+            agent=agent,
+            goal=goal,
+            tools=by_name(tools),
+            approve=approve,
+            max_steps=max_steps,
+            max_replans=max_replans,
+            max_proposals=max_proposals,
+            check=check,
+        )
+        return await make_plan(self._plan_host(), planning)
+
+    async def execute(
+        self, plan: Plan, *, tools: Sequence[Tool[..., Any]] | None = None
+    ) -> dict[str, Any]:
+        """Carry out a plan; the results of its steps by id.
+
+        Steps that do not depend on each other run at the same time, each through `call`. When one
+        fails, what depends on it is skipped and the rest is finished; then the model makes another
+        plan for what is left, at most `max_replans` times. A plan that `plan` did not make needs
+        `tools`, is checked first, and is not replaced.
+
+        Raises `PlanFailedError`, whose `results` are those of the steps that are done, and
+        `InvalidInputError` for a wrong plan: then nothing happened.
+        """
+        return await carry_out(self._plan_host(), plan, tools)
+
+    def _plan_host(self) -> PlanHost:
+        session = self._session
+
+        async def call(name: str, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
+            return await call_tool(session, tool, values, name)
+
+        async def note(name: str, kind: str, header: dict[str, Any], body: bytes) -> None:
+            await self._perform(NoteOperation(session, name, kind, header, body))
+
+        return PlanHost(
+            ask=self.ask, escalate=self.escalate, call=call, note=note, numbers=self._plan_numbers
+        )
 
     # Waiting.
 
