@@ -43,7 +43,9 @@ def contract_schema() -> dict[str, Any]:
 @functools.cache
 def _schema() -> dict[str, Any]:
     schema = Contract.model_json_schema(schema_generator=_Generator)
-    return {"$schema": _DIALECT, **schema, "title": "Interlock contract"}
+    # The rest of the class's docstring is for those who build contracts in Python.
+    described = schema["description"].partition("\n")[0]
+    return {"$schema": _DIALECT, **schema, "title": "Interlock contract", "description": described}
 
 
 def contract_shape() -> Shape:
@@ -150,7 +152,7 @@ class Shape:
         """
         if len(name) > _LONGEST_NAME:
             return ()
-        close = difflib.get_close_matches(name.lower(), self.names(), n=1, cutoff=0.65)
+        close = difflib.get_close_matches(name.lower(), self.names(), n=1, cutoff=0.6)
         if close:
             return tuple(close)
         return tuple(field_name(path) for path in root.paths() if path[-1] == name)[:2]

@@ -8,6 +8,7 @@ of them at once, each with the field it is about.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final, NamedTuple, Self, TypeAlias, cast
@@ -20,6 +21,7 @@ from pydantic import (
     Field,
     JsonValue,
     PlainSerializer,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -51,6 +53,7 @@ CONFLICT: Final = "contract_conflict"
 MAX_USD: Final = 1_000_000_000
 # Micro-dollars: the journal counts money in these.
 _USD_PLACES: Final = 6
+_AMOUNT: Final = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,6})?", re.ASCII)
 _MAX_SAFE_INTEGER: Final = 2**53 - 1
 _HOUR_SECONDS: Final = 3600
 _YEAR_SECONDS: Final = 366 * 86_400
@@ -89,8 +92,10 @@ def _conflict_error(found: tuple[Conflict, ...]) -> PydanticCustomError:
 # Money.
 
 
-def _from_integer(value: Any) -> Any:
-    return Decimal(value) if type(value) is int else value
+def _exact(value: Any, info: ValidationInfo) -> Any:
+    """An int as Decimal, and in JSON a text too, which is how money is written there."""
+    written = info.mode == "json" and isinstance(value, str) and _AMOUNT.fullmatch(value)
+    return Decimal(value) if written or type(value) is int else value
 
 
 def _shortest(value: Decimal) -> Decimal:
@@ -107,7 +112,7 @@ def _written(value: Decimal) -> str:
 Amount = Annotated[
     Decimal,
     Field(ge=0, le=MAX_USD, decimal_places=_USD_PLACES),
-    BeforeValidator(_from_integer),
+    BeforeValidator(_exact),
     AfterValidator(_shortest),
     PlainSerializer(_written, return_type=str, when_used="json"),
     WithJsonSchema(

@@ -169,9 +169,9 @@ class _Reader:
     def _refuses(self, event: Event, path: FieldPath) -> bool:
         """Whether this uses what contracts do without; notes it."""
         if event.kind is EventKind.ALIAS:
-            said, allowed = f"*{event.anchor} is an alias", "the value itself"
+            said, allowed = f"*{shortened(event.anchor or '')} is an alias", "the value itself"
         elif event.anchor is not None:
-            said, allowed = f"&{event.anchor} is an anchor", "the value without it"
+            said, allowed = f"&{shortened(event.anchor)} is an anchor", "the value without it"
         elif event.tag is not None and event.tag != "!":
             said, allowed = f"{shortened(event.tag)} is a tag", "the value without it"
         else:
