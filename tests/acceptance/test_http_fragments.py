@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from interlock.testing.simulated_model import SimulatedModel
-from tests.support.asking import says, simulated
+from interlock.testing.simulated_model import Scenario, SimulatedModel
+from tests.support.asking import says
 from tests.support.event_frames import Frame, frames_of
 from tests.support.serving import Served, served
 
@@ -19,7 +19,7 @@ STREAM = {"accept": "text/event-stream"}
 @pytest.fixture
 def model() -> Iterator[SimulatedModel]:
     """A model that answers each question alike."""
-    with simulated(says(ANSWER)) as answering:
+    with SimulatedModel(Scenario(turns=(says(ANSWER),))) as answering:
         yield answering
 
 

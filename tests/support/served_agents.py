@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 
+from openai import AsyncOpenAI
 from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
 
 from interlock import App, Run
-from tests.support.asking import model_at
 
+client = AsyncOpenAI(base_url=os.environ["INTERLOCK_TEST_MODEL"], api_key="not-a-secret")
 app = App("served_agents")
-faq = Agent(model_at(os.environ["INTERLOCK_TEST_MODEL"]), name="faq")
+faq = Agent(OpenAIChatModel("small", provider=OpenAIProvider(openai_client=client)), name="faq")
 
 
 @app.agent("faq")
