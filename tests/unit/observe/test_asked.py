@@ -16,7 +16,7 @@ from interlock.observe.cost import CostView, cost_in_words, cost_view
 from interlock.observe.explain import Explanation, explain
 from interlock.observe.sentence import sentence
 from interlock.observe.view import task_view
-from interlock.testing.simulated_model import Usage
+from interlock.testing.simulated_model import Rule, Usage
 from tests.support.asking import Simulated, calls, says, simulated, wrong
 from tests.support.local import app_in, executing, open_task, until_state
 
@@ -26,9 +26,9 @@ PRICES = {
 READ = {"interlock": {"effect": "read"}}
 
 
-def desk(folder: Path, model: Simulated, **terms: Any) -> App:
+def desk(folder: Path, simulation: Simulated, /, **terms: Any) -> App:
     """An app with one agent that can look things up."""
-    agent = Agent(model.model, name="desk")
+    agent = Agent(simulation.model, name="desk")
 
     @agent.tool_plain(metadata=READ)
     def look_up(order: int) -> str:
@@ -51,8 +51,12 @@ def story(explanation: Explanation) -> str:
 
 def test_the_story_says_what_was_asked_and_what_it_cost(tmp_path: Path) -> None:
     async def main() -> tuple[Explanation, Explanation]:
-        wants = calls("look_up", order=7).model_copy(update={"usage": Usage(input=2000, output=30)})
-        tells = says("It is on its way.").model_copy(update={"usage": Usage(input=2500, output=9)})
+        wants = calls("look_up", order=7).model_copy(
+            update={"usage": Usage(prompt_tokens=2000, completion_tokens=30)}
+        )
+        tells = says("It is on its way.").model_copy(
+            update={"usage": Usage(prompt_tokens=2500, completion_tokens=9)}
+        )
         async with simulated(wants, tells) as model:
             budgets = {"run": {"usd": Decimal(1), "tool_calls": 5}}
             app = desk(tmp_path, model, budgets=budgets, prices=PRICES)
@@ -64,7 +68,7 @@ def test_the_story_says_what_was_asked_and_what_it_cost(tmp_path: Path) -> None:
     shown, hidden = asyncio.run(main())
     told = story(shown)
     assert "Is about to ask model 'openai:small'; held for it: $" in told
-    assert 'answered: 2,000 tokens in, 30 out, $0.0023. Wants: look_up {"order": 7}.' in told
+    assert 'answered: 2,000 tokens in, 30 out, $0.0023. Wants: look_up {"order":7}.' in told
     assert 'answered: 2,500 tokens in, 9 out, $0.00259. Text: "It is on its way.".' in told
     assert "Held for the next call of a tool: 1 tool call of 'run/run_" in told
     assert not {"budget_reserved", "budget_settled"} & {line.kind for line in shown.story}
@@ -82,7 +86,7 @@ def test_the_story_says_what_was_asked_and_what_it_cost(tmp_path: Path) -> None:
 
 def test_a_loop_is_shown_with_its_calls(tmp_path: Path) -> None:
     async def main() -> None:
-        async with simulated(calls("look_up", order=7)) as model:
+        async with simulated(rules=[Rule(loop=(calls("look_up", order=7),))]) as model:
             app = desk(tmp_path, model, output={"escalate_to": "boss"})
             async with executing(app) as local:
                 handle = await local.start("desk", "Where is my order?")
@@ -90,7 +94,7 @@ def test_a_loop_is_shown_with_its_calls(tmp_path: Path) -> None:
                 run = await until_state(local, handle.id, "waiting")
                 said = sentence(local.store, run, run.updated_at_us)
                 assert "(no usable answer came from a model) since" in said
-                assert f"boss can unblock it (`interlock decide {row.task} retry|answer|" in said
+                assert f"boss can unblock it (`interlock decide {row.id} retry|answer|" in said
                 view = task_view(local.store, row)
                 assert (view.kind, view.choices) == ("ask", ["retry", "answer", "give_up"])
                 assert (view.details["asked"], view.details["problem"]) == (
@@ -101,7 +105,7 @@ def test_a_loop_is_shown_with_its_calls(tmp_path: Path) -> None:
                 told = story(explained(local, handle.id))
                 assert "Asked a person (boss) because no usable answer came" in told
                 assert 'The calls: (1) look_up {"order":7}: new answer; (2) look_up' in told
-                await local.client.decide(row.task, "answer", value="Friday.", by="ana")
+                await local.client.decide(row.id, "answer", value="Friday.", by="ana")
                 assert await handle.result() == "Friday."
                 assert "ana decided: 'answer'. Value: \"Friday.\"." in story(
                     explained(local, handle.id)
@@ -120,10 +124,10 @@ def test_an_exhausted_budget_is_told_until_it_is_topped_up(tmp_path: Path) -> No
                 run = await until_state(local, handle.id, "waiting")
                 said = sentence(local.store, run, run.updated_at_us)
                 assert "(a budget is exhausted) since" in said
-                assert f"`interlock decide {row.task} top_up|finish|stop`" in said
+                assert f"`interlock decide {row.id} top_up|finish|stop`" in said
                 view = task_view(local.store, row)
                 assert view.details == {"account": f"run/{handle.id}/usd"}
-                await local.client.decide(row.task, "top_up", value="0.5", by="ana")
+                await local.client.decide(row.id, "top_up", value="0.5", by="ana")
                 assert await handle.result() == "It is on its way."
                 told = story(explained(local, handle.id))
         assert "too little left for asking model 'openai:small': $0 left and $" in told
@@ -135,17 +139,19 @@ def test_an_exhausted_budget_is_told_until_it_is_topped_up(tmp_path: Path) -> No
 
 def test_a_request_whose_cost_nobody_knows_is_told_apart(tmp_path: Path) -> None:
     async def main() -> None:
-        async with simulated(wrong(status=500), says("It is on its way.")) as model:
-            app = desk(tmp_path, model, budgets={"run": {"usd": Decimal(1)}}, prices=PRICES)
+        fails_once = Rule(reply=wrong(status=500), times=1)
+        async with simulated(says("It is on its way."), rules=[fails_once]) as model:
+            budgets = {"run": {"usd": Decimal(1)}}
+            app = desk(tmp_path, model, budgets=budgets, prices=PRICES, model={"attempts": 1})
             async with executing(app) as local:
                 handle = await local.start("desk", "Where is my order?")
+                await local.client.decide((await open_task(local, handle.id)).id, "retry")
                 await handle.result()
                 explanation = explained(local, handle.id)
                 (account,) = local.store.budgets()
         cost, told = explanation.cost, story(explanation)
         assert "Attempt 1 of asking model 'openai:small' failed: " in told
         assert "another attempt may succeed" in told
-        assert "The pause before the next attempt to ask a model is over." in told
         assert (cost.model_calls, cost.failed_calls) == (1, 1)
         assert float(cost.uncertain_usd) > 0
         counted = float(cost.usd) + float(cost.uncertain_usd)
