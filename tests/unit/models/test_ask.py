@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_ai import Agent, ModelRetry, RunContext
 
 from interlock import App, EffectKey, Run, RunHandle
-from interlock.contract import Contract
+from interlock.contract import Budget, Budgets, Contract
 from interlock.errors import AskFailedError, RunFailedError
 from interlock.testing.simulated_model import Reply, Request, Rule, ToolCall, When
 from tests.support.asking import calls, says, simulated, wrong
@@ -162,11 +162,12 @@ def test_a_declared_tool_is_offered_without_its_hidden_arguments(tmp_path: Path)
 
 def test_wrong_arguments_reach_no_tool_and_are_told_to_the_model(tmp_path: Path) -> None:
     made: list[int] = []
+    told: list[str] = []
 
     def respond(request: Request) -> Reply:
         if request.turn == 0:
             return calls("pay", amount_cents="much")
-        assert "amount_cents" in json.dumps([m.model_dump() for m in request.messages][-1])
+        told.append(request.messages[-1].text)
         return calls("pay", amount_cents=5) if request.turn == 1 else says("Paid.")
 
     async def main() -> None:
@@ -185,6 +186,7 @@ def test_wrong_arguments_reach_no_tool_and_are_told_to_the_model(tmp_path: Path)
 
     asyncio.run(main())
     assert made == [5]
+    assert "amount_cents: Input should be a valid integer" in told[0]
 
 
 def test_structured_output_is_asked_for_again_and_then_fits(tmp_path: Path) -> None:
@@ -203,7 +205,8 @@ def test_structured_output_is_asked_for_again_and_then_fits(tmp_path: Path) -> N
 
 def test_an_answer_that_never_fits_is_escalated_and_a_person_answers(tmp_path: Path) -> None:
     async def main() -> None:
-        async with simulated(Reply(output={"city": "Rome"})) as model:
+        half = Rule(reply=Reply(output={"city": "Rome"}))
+        async with simulated(rules=[half]) as model:
             agent = Agent(model.model, name="weather", output_type=Answer)
             app = deployed(tmp_path, agent, output={"attempts": 2, "escalate_to": "meteo"})
             async with executing(app) as local:
@@ -427,6 +430,32 @@ def test_a_delegate_is_asked_inside_the_run_with_the_same_budget(tmp_path: Path)
     asyncio.run(main())
 
 
+def test_a_child_run_draws_on_its_parents_budget(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with simulated(rules=[Rule(reply=says("Forty-two."))]) as model:
+            app = app_in(tmp_path)
+            expert = Agent(model.model, name="expert")
+            app.deploy(expert)
+
+            @app.agent("asker")
+            async def asker(run: Run) -> str:
+                first = await run.ask(Agent(model.model, name="self"), "What is it?")
+                child = await run.start("expert", "What is it?")
+                return first + await child.result()
+
+            app.contracts["asker"] = Contract(
+                agent="asker", budgets=Budgets(run=Budget(model_calls=2))
+            )
+            async with executing(app) as local:
+                handle = await local.start("asker")
+                assert await ended(handle) == "Forty-two.Forty-two."
+                (budget,) = local.store.budgets()
+                assert budget.account == f"run/{handle.id}/model_calls"
+                assert (budget.spent, budget.held) == (2, 0)
+
+    asyncio.run(main())
+
+
 def test_an_agent_without_a_model_says_what_to_do(tmp_path: Path) -> None:
     async def main() -> None:
         app = deployed(tmp_path, Agent(name="nobody"))
@@ -526,7 +555,7 @@ def test_a_run_that_is_cancelled_while_a_model_is_asked_settles_its_hold(tmp_pat
             )
             async with executing(app) as local:
                 handle = await local.start("a", "hello")
-                await until(lambda: model.ledger.entries(), "the request is there")
+                await until(model.ledger.entries, "the request is there")
                 await local.client.cancel(handle.id)
                 await until_state(local, handle.id, "cancelled")
                 (budget,) = local.store.budgets()
