@@ -97,10 +97,12 @@ def cost_in_words(cost: CostView) -> str:
         return ""
     tokens = f"{cost.input_tokens:,} tokens in and {cost.output_tokens:,} out"
     told = [_counted(cost.model_calls, "model call"), tokens]
-    if cost.unpriced_calls < cost.model_calls or not cost.model_calls:
+    if cost.unpriced_calls and cost.unpriced_calls == cost.model_calls:
+        told.append("at a price nobody knows")
+    else:
         told.append(f"${cost.usd}")
-    if cost.unpriced_calls:
-        told.append(f"{_counted(cost.unpriced_calls, 'call')} at a price nobody knows")
+        if cost.unpriced_calls:
+            told.append(f"{_counted(cost.unpriced_calls, 'call')} at a price nobody knows")
     if cost.failed_calls:
         told.append(f"{_counted(cost.failed_calls, 'request')} sent without an answer")
     if cost.uncertain_usd != "0":

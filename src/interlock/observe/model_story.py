@@ -126,9 +126,19 @@ def _given_back(scene: Scene) -> str:
 
 
 def _holds(scene: Scene) -> str:
-    holds = map(_items, _items(scene.header.get("holds")))
-    told = [f"{_amount(hold[2], hold[1])} of {hold[1]!r}" for hold in holds if len(hold) == 3]
-    return ", ".join(told) or "nothing"
+    """`$0.05 and 1 model call of run/run_1; $0.05 of tenant/acme/2026-05-01`."""
+    held: dict[str, list[str]] = {}
+    for hold in map(_items, _items(scene.header.get("holds"))):
+        if len(hold) == 3:
+            whose = str(hold[1]).rpartition("/")[0]
+            held.setdefault(whose, []).append(_amount(hold[2], hold[1]))
+    told = (f"{_and(amounts)} of {whose}" for whose, amounts in held.items())
+    return "; ".join(told) or "nothing"
+
+
+def _and(words: list[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _of_budget(scene: Scene) -> str:
@@ -145,9 +155,9 @@ def _amount(amount: Any, account: Any) -> str:
     unit = unit_of(str(account))
     if not isinstance(amount, int):
         return "an unknown amount"
-    number = amount_text(amount, unit)
     if unit == "usd":
-        return f"-${number[1:]}" if number.startswith("-") else f"${number}"
+        return f"{'-' if amount < 0 else ''}${amount_text(abs(amount), unit)}"
+    number = amount_text(amount, unit) if unit == "seconds" else f"{amount:,}"
     words = (unit or "units").replace("_", " ")
     return f"{number} {words.removesuffix('s') if number == '1' else words}"
 

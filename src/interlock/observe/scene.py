@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, cast
 from interlock.observe.moment import when
 from interlock.observe.operation_key import called
 
-__all__ = ["LONGEST_EXCERPT", "Scene", "cut", "fields_of", "short"]
+__all__ = ["LONGEST_EXCERPT", "Scene", "answer_of", "cut", "fields_of", "short"]
 
 LONGEST_EXCERPT: Final = 300
 
@@ -84,3 +84,10 @@ def cut(text: str) -> str:
     if len(line) <= LONGEST_EXCERPT:
         return line
     return f"{line[:LONGEST_EXCERPT]}… ({len(line):,} characters)"
+
+
+def answer_of(value: Any) -> Any:
+    """What a tool answered, without what Pydantic AI puts around the answer of a function."""
+    fields = fields_of(value)
+    is_wrapped = fields.keys() == {"result", "kind"} and fields["kind"] == "tool_return"
+    return fields["result"] if is_wrapped else value

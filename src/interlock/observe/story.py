@@ -15,7 +15,7 @@ from interlock.journal.rows import Mail
 from interlock.observe.model_story import MODEL_TELLERS, tell_decided, tell_opened
 from interlock.observe.moment import when
 from interlock.observe.operation_key import is_pause, is_time_limit, operation_name
-from interlock.observe.scene import Scene, cut
+from interlock.observe.scene import Scene, answer_of, cut
 from interlock.observe.wait import wait_in_words
 
 __all__ = ["is_told", "tell", "tell_unread"]
@@ -137,7 +137,7 @@ def _done(noun: str) -> Callable[[Scene], str]:
     def told(scene: Scene) -> str:
         recorded = scene.fields()
         given = scene.excerpt("Given", recorded.get("args")) if recorded.get("args") else ""
-        answer = scene.excerpt("Answer", recorded.get("result"))
+        answer = scene.excerpt("Answer", answer_of(recorded.get("result")))
         return f"{noun} {scene.called()} completed.{given}{answer}"
 
     return told
@@ -182,7 +182,8 @@ def _intended(scene: Scene) -> str:
 
 def _effect_completed(scene: Scene) -> str:
     how = " (found by looking it up)" if scene.header.get("found") else ""
-    return f"The call of tool {scene.called()} happened{how}.{scene.excerpt('Answer', scene.body)}"
+    answer = scene.excerpt("Answer", answer_of(scene.body))
+    return f"The call of tool {scene.called()} happened{how}.{answer}"
 
 
 def _effect_failed(scene: Scene) -> str:

@@ -70,7 +70,7 @@ def test_the_story_says_what_was_asked_and_what_it_cost(tmp_path: Path) -> None:
     assert "Is about to ask model 'openai:small'; held for it: $" in told
     assert 'answered: 2,000 tokens in, 30 out, $0.0023. Wants: look_up {"order":7}.' in told
     assert 'answered: 2,500 tokens in, 9 out, $0.00259. Text: "It is on its way.".' in told
-    assert "Held for the next call of a tool: 1 tool call of 'run/run_" in told
+    assert "Held for the next call of a tool: 1 tool call of run/run_" in told
     assert not {"budget_reserved", "budget_settled"} & {line.kind for line in shown.story}
     assert shown.cost == CostView(
         model_calls=2, failed_calls=0, input_tokens=4500, output_tokens=39, usd="0.00489",
@@ -182,8 +182,11 @@ def test_generations_that_use_the_same_keys_are_added_up() -> None:
 
 def test_what_has_no_price_is_said_and_what_asks_no_model_says_nothing() -> None:
     unpriced = event("model_answered", "/a.model#1", input_tokens=1, output_tokens=2)
+    priced = event("model_answered", "/a.model#2", cost_micro_usd=20)
+    mixed = cost_in_words(cost_view([unpriced, priced]))
+    assert mixed.endswith(", $0.00002, 1 call at a price nobody knows.")
     cost = cost_view([unpriced])
     assert cost_in_words(cost) == (
-        "It cost 1 model call, 1 tokens in and 2 out, 1 call at a price nobody knows."
+        "It cost 1 model call, 1 tokens in and 2 out, at a price nobody knows."
     )
     assert cost_in_words(cost_view([event("run_queued", "")])) == ""

@@ -104,6 +104,11 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
         "Read 'get' failed for good after 1 attempt: ValueError: no such card.",
     ),
     (
+        "read_completed", "/1/degrees#1", {},
+        {"args": {}, "result": {"result": 21, "kind": "tool_return"}},
+        "Read 'degrees' completed. Answer: 21.",
+    ),
+    (
         "read_completed", "/2/plan:1:fetch:get#1", {}, {"args": {}, "result": 1},
         "Read 'get' (step 'fetch' of plan 1) completed. Answer: 1.",
     ),
@@ -147,6 +152,10 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
     ),
     (
         "effect_completed", "/pay#1", EFFECT, "ok",
+        'The call of tool \'pay\' happened. Answer: "ok".',
+    ),
+    (
+        "effect_completed", "/pay#1", EFFECT, {"result": "ok", "kind": "tool_return"},
         'The call of tool \'pay\' happened. Answer: "ok".',
     ),
     (
@@ -215,10 +224,11 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
     ),
     (
         "model_requested", "/faq.model#1",
-        {**MODEL, "holds": [["h1", "run/run_1/usd", 50_000], ["h2", "run/run_1/model_calls", 1]]},
+        {**MODEL, "holds": [["h1", "run/run_1/usd", 50_000], ["h2", "run/run_1/model_calls", 1],
+                          ["h3", "agent/faq/2026-05-01/tokens", 4000]]},
         None,
-        ("Is about to ask model 'openai:small'; held for it: $0.05 of 'run/run_1/usd', 1 model "
-        "call of 'run/run_1/model_calls'."),
+        ("Is about to ask model 'openai:small'; held for it: $0.05 and 1 model call of run/run_1; "
+        "4,000 tokens of agent/faq/2026-05-01."),
     ),
     (
         "model_answered", "/faq.model#1",
@@ -271,7 +281,7 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
     ),
     (
         "call_held", "/hold#1", {"holds": [["h", "run/run_1/seconds", 30_500]]}, None,
-        "Held for the next call of a tool: 30.5 seconds of 'run/run_1/seconds'.",
+        "Held for the next call of a tool: 30.5 seconds of run/run_1.",
     ),
     (
         "call_settled", "/settle#1", {}, None,
