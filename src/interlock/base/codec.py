@@ -23,6 +23,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from interlock.errors import InvalidInputError, NotRecordableError, PayloadTooLargeError
 
 __all__ = [
+    "MAX_NESTING",
     "MAX_PAYLOAD_BYTES",
     "MAX_RESULT_BYTES",
     "Codec",
@@ -42,6 +43,8 @@ MAX_PAYLOAD_BYTES: Final = 1_000_000
 MAX_RESULT_BYTES: Final = 990_000
 # Arguments are recorded together with a result or a failure, which needs room beside them.
 _MAX_ARGUMENTS_BYTES: Final = 950_000
+# Lists and objects in one another. Pydantic reads 200 levels, and records wrap what is given.
+MAX_NESTING: Final = 150
 _SIMPLE: Final = (str, int, float, bool, type(None))
 _MAX_SAFE_INTEGER: Final = 2**53 - 1
 
@@ -147,14 +150,15 @@ def hints(function: Callable[..., Any]) -> dict[str, Any]:
 def canonical(value: Any, what: str) -> bytes:
     """`value` as canonical JSON (RFC 8785).
 
-    Raises `NotRecordableError` or `PayloadTooLargeError` (over 950,000 bytes), both naming `what`.
+    Raises `NotRecordableError` (also when it is nested more than `MAX_NESTING` deep) or
+    `PayloadTooLargeError` (over 950,000 bytes), both naming `what`.
     """
     flat = _flat(value)
     if flat is not None:
         return check_size(flat, what, _MAX_ARGUMENTS_BYTES)
     try:
-        body = rfc8785.dumps(to_jsonable_python(_ordered(value)))
-    except (PydanticSerializationError, rfc8785.CanonicalizationError) as error:
+        body = rfc8785.dumps(to_jsonable_python(_ordered(value, MAX_NESTING)))
+    except (PydanticSerializationError, rfc8785.CanonicalizationError, _TooDeepError) as error:
         raise NotRecordableError(
             f"{what}: its arguments cannot be recorded: {error}. Pass plain data, or close over "
             "what is not data."
@@ -162,19 +166,26 @@ def canonical(value: Any, what: str) -> bytes:
     return check_size(body, what, _MAX_ARGUMENTS_BYTES)
 
 
-def _ordered(value: Any) -> Any:
+class _TooDeepError(ValueError):
+    """A value is nested too deeply, or holds itself."""
+
+
+def _ordered(value: Any, left: int) -> Any:
     """The value with its sets as sorted lists: a set's own order differs between processes."""
+    if left < 0:
+        raise _TooDeepError(f"they are nested more than {MAX_NESTING} deep")
     if isinstance(value, BaseModel):
-        return _ordered(value.model_dump())
+        return _ordered(value.model_dump(), left)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _ordered(codec_for(type(value)).dump(value))
+        return _ordered(codec_for(type(value)).dump(value), left)
     if isinstance(value, (set, frozenset)):
-        members = [_ordered(member) for member in cast("set[Any]", value)]
+        members = [_ordered(member, left - 1) for member in cast("set[Any]", value)]
         return sorted(members, key=lambda member: rfc8785.dumps(to_jsonable_python(member)))
     if isinstance(value, dict):
-        return {name: _ordered(item) for name, item in cast("dict[Any, Any]", value).items()}
+        items = cast("dict[Any, Any]", value).items()
+        return {name: _ordered(item, left - 1) for name, item in items}
     if isinstance(value, (list, tuple)):
-        return [_ordered(item) for item in cast("list[Any]", value)]
+        return [_ordered(item, left - 1) for item in cast("list[Any]", value)]
     return value
 
 

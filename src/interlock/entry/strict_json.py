@@ -7,22 +7,49 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NoReturn
+from collections.abc import Iterable
+from typing import Any, NoReturn, cast
+
+from interlock.base.codec import MAX_NESTING
 
 __all__ = ["strict_json"]
 
 
 def strict_json(text: bytes | str) -> Any:
     """Read JSON (RFC 8259, UTF-8). Raises `ValueError` that says what is wrong and where."""
+    decoded = text.decode("utf-8") if isinstance(text, bytes) else text
     try:
-        return json.loads(
-            text.decode("utf-8") if isinstance(text, bytes) else text,
+        value = json.loads(
+            decoded,
             parse_constant=_no_constant,
             parse_float=_finite,
             object_pairs_hook=_no_doubled_name,
         )
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise _too_deep() from error
+    if decoded.count("[") + decoded.count("{") > MAX_NESTING and not _is_shallow(value):
+        raise _too_deep()
+    return value
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"it is nested more than {MAX_NESTING} deep")
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether a value is nested no deeper than it may be, looked at level by level."""
+    level: list[Any] = [value]
+    for _ in range(MAX_NESTING + 1):
+        containers: list[Any] = [one for one in level if isinstance(one, (dict, list))]
+        if not containers:
+            return True
+        level = [inner for one in containers for inner in _members(one)]
+    return False
+
+
+def _members(container: Any) -> Iterable[Any]:
+    is_object = isinstance(container, dict)
+    return cast("dict[str, Any]", container).values() if is_object else container
 
 
 def _no_constant(name: str) -> NoReturn:

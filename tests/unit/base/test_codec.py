@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from interlock.base.codec import MAX_PAYLOAD_BYTES, canonical, codec_for
+from interlock.base.codec import MAX_NESTING, MAX_PAYLOAD_BYTES, canonical, codec_for
 from interlock.base.failure import failure_of, read_failure
 from interlock.base.identifier import derived_id, new_id
 from interlock.clock import SystemClock
@@ -102,6 +102,18 @@ def test_every_wrong_field_is_named_without_its_value() -> None:
         codec_for(Order).decode(json.dumps({"at": secret, "lines": [secret]}).encode(), "the order")
     assert {p["field"] for p in caught.value.fields["problems"]} == {"at", "lines.0"}
     assert secret not in str(caught.value)
+
+
+def test_arguments_that_are_bottomless_are_refused_by_name() -> None:
+    itself: list[Any] = []
+    itself.append(itself)
+    deep: Any = 1
+    for _ in range(MAX_NESTING):
+        deep = {"a": deep}
+    assert codec_for(Any).decode(canonical(deep, "x"), "x") == deep
+    for value in (itself, [deep]):
+        with pytest.raises(NotRecordableError, match=r"step 'pay'.*150 deep"):
+            canonical(value, "step 'pay'")
 
 
 @given(st.text())

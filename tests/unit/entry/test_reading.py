@@ -40,6 +40,8 @@ def test_json_reads_as_it_was_written(value: Any) -> None:
         b"[1e400]",
         b'{"a": 1, "a": 1}',
         b"[" * 100_000 + b"]" * 100_000,
+        b"[" * 151 + b"]" * 151,
+        b'{"a":[' * 76 + b"]}" * 76,
         b"\xff",
         b"\xef\xbb\xbf{}",
         b"{'a': 1}",
@@ -51,6 +53,13 @@ def test_what_is_not_json_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError) as refused:
         strict_json(text)
     assert str(refused.value)
+
+
+def test_json_may_be_wide_and_150_deep() -> None:
+    deep = json.loads("[" * 150 + "]" * 150)
+    assert strict_json(json.dumps(deep)) == deep
+    wide = [[n] for n in range(1000)]
+    assert strict_json(json.dumps(wide)) == wide
 
 
 @pytest.mark.parametrize(
