@@ -29,6 +29,7 @@ from interlock.journal.journal import Journal
 from interlock.journal.rows import Mail, RunRow
 from interlock.orchestrator.admission import Admission
 from interlock.orchestrator.agent import Agent
+from interlock.orchestrator.blocking import refuse_blocking_calls
 from interlock.orchestrator.ending import cancel_children, child_message
 from interlock.orchestrator.history import History
 from interlock.orchestrator.run import agent_body
@@ -113,6 +114,7 @@ class Executor:
     async def run(self) -> None:
         """Execute runs until `drain` is called. Raises the `StorageError` that stops it."""
         self.loop = asyncio.get_running_loop()
+        refuse_blocking_calls()
         nudged = self._nudged = asyncio.Event()
         self._empty = asyncio.Event()
         self._changes = self.journal.store.changes()
