@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from interlock.base.failure import Failure
-from interlock.clock import Clock, Threads
+from interlock.clock import Acting, Clock, Threads
 from interlock.errors import (
     NotFoundError,
     StorageCorruptError,
@@ -91,6 +91,8 @@ class Executor:
         self.journal = journal
         self.clock = clock
         self.threads = threads
+        # Writes that may still act, though their call has timed out or their run was let go.
+        self.acting = Acting()
         self.worker = options.worker
         self.residency_us = options.residency // _US
         self.failure: StorageError | None = None
@@ -382,7 +384,7 @@ class Executor:
 
     def when_ended(self, run: str) -> asyncio.Future[EndedRun]:
         """A future of the run as it is when it is finished or parked."""
-        future: asyncio.Future[EndedRun] = self.loop.create_future()
+        future: asyncio.Future[EndedRun] = asyncio.get_running_loop().create_future()
         self._ending.setdefault(run, []).append(future)
         future.add_done_callback(partial(self._forget_waiting, run))
         if run not in self._sessions and run not in self._claiming:
