@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         ChildFailedError,
         EffectFailedError,
         InterlockError,
+        PlanFailedError,
         RunFailedError,
         StepFailedError,
     )
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         NotHappened,
         NotMadeError,
     )
+    from interlock.tools.plan import Plan, PlanStep
     from interlock.tools.tool import Tool
 
 _HOMES: Final = {
@@ -40,6 +42,7 @@ _HOMES: Final = {
         "ChildFailedError",
         "EffectFailedError",
         "InterlockError",
+        "PlanFailedError",
         "RunFailedError",
         "StepFailedError",
     ),
@@ -58,6 +61,7 @@ _HOMES: Final = {
         "NotHappened",
         "NotMadeError",
     ),
+    "interlock.tools.plan": ("Plan", "PlanStep"),
     "interlock.tools.tool": ("Tool",),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
@@ -80,6 +84,9 @@ __all__ = [
     "LocalExecutor",
     "NotHappened",
     "NotMadeError",
+    "Plan",
+    "PlanFailedError",
+    "PlanStep",
     "Retry",
     "Run",
     "RunFailedError",

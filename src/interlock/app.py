@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from pydantic import BaseModel
 
@@ -39,6 +40,14 @@ from interlock.orchestrator.executor import Executor, ExecutorOptions, Lease
 from interlock.orchestrator.start import StartOptions
 from interlock.tools.effects import EffectClass, Recovery
 from interlock.tools.tool import Tool, declare_tool
+
+if TYPE_CHECKING:
+    from pydantic_ai import Agent as PydanticAgent
+    from pydantic_ai.models import Model
+
+    from interlock.contract import Contract
+    from interlock.models.ask import Asker
+    from interlock.orchestrator.run import Run
 
 __all__ = ["App", "LocalExecutor", "RunHandle", "ToolDeclaration"]
 
@@ -68,15 +77,28 @@ class App:
     """Agents and tools under one name, and the store that their runs live in.
 
     `store` is a URL: `sqlite:///relative.db` or `sqlite:////absolute.db`. `version` names the code:
-    it is recorded with every run.
+    it is recorded with every run. `contracts` is a folder of contracts, one for each agent that has
+    one; `models` are models by the names that contracts may use beside Pydantic AI's own.
     """
 
     def __init__(
-        self, name: str, *, store: str = "sqlite:///interlock.db", version: str = "0"
+        self,
+        name: str,
+        *,
+        store: str = "sqlite:///interlock.db",
+        version: str = "0",
+        contracts: str | Path | None = None,
+        models: Mapping[str, Model] | None = None,
     ) -> None:
         self.name = name
         self.store = store
         self.version = version
+        self.contracts: dict[str, Contract] = {}
+        self.models = dict(models or {})
+        if contracts is not None:
+            from interlock.contract import load_contracts
+
+            self.contracts.update(load_contracts(contracts))
         self.agents: dict[str, Agent] = {}
         self.tools: dict[str, Tool[..., Any]] = {}
 
@@ -148,6 +170,50 @@ class App:
             return tool
 
         return declare
+
+    def deploy(
+        self,
+        agent: PydanticAgent[Any, Any],
+        contract: str | Path | Contract | None = None,
+        *,
+        name: str | None = None,
+        tools: Sequence[Tool[..., Any]] = (),
+        deps: Callable[[Run], Any] | None = None,
+        version: str = "1",
+        concurrency: int | None = None,
+    ) -> str:
+        """Make an existing Pydantic AI agent an agent of this application, as it is.
+
+        Its runs take a text, or an object with `prompt`, `conversation` and (where the agent
+        declares dependencies) `deps`, and answer what the agent answers. `contract` is a file or a
+        `Contract`; it names the agent. `tools` are declared tools that it may call beside its own
+        functions. `deps` makes its dependencies for a run, again after a restart; without it they
+        come with the input. Answers the agent's name. Raises `DeclarationError` or `ContractError`.
+        """
+        from interlock.contract import Contract, load_contract
+        from interlock.orchestrator.deployed import deployed_function
+
+        if isinstance(contract, (str, Path)):
+            contract = load_contract(Path(contract))
+        named = name or (contract.agent if contract else agent.name)
+        if not named:
+            raise DeclarationError(
+                "an agent without a name cannot be deployed: Agent(name=…), or app.deploy(name=…)."
+            )
+        if contract is not None and contract.agent != named:
+            raise DeclarationError(
+                f"agent {named!r} cannot have the contract of agent {contract.agent!r}."
+            )
+        function = deployed_function(agent, named, tools, deps)
+        self.agent(named, version=version, concurrency=concurrency)(function)
+        self.contracts[named] = contract or self.contracts.get(named) or Contract(agent=named)
+        return named
+
+    def asker(self, clock: Clock) -> Asker:
+        """What asks models for the runs of one executor."""
+        from interlock.models.ask import Asker
+
+        return Asker(clock, self.contracts, self.models)
 
     @asynccontextmanager
     async def executor(
@@ -291,6 +357,7 @@ class LocalExecutor:
             agents=app.agents,
             options=options or ExecutorOptions(),
             code_version=app.version,
+            asker=lambda: app.asker(clock),
         )
         self.client = Client(self.journal, clock, app.agents, app.version, self.executor)
 

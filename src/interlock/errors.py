@@ -7,16 +7,23 @@ names the thing, the reason and the remedy, and `fields` with the identifiers in
     ├── UsageError                   the caller corrects the call
     │   ├── InvalidInputError        a value does not fit the declared type
     │   ├── DeclarationError         an agent or tool is declared wrongly
+    │   ├── ContractError            a contract file does not say what it may say
     │   ├── NotFoundError            no such agent, run, inbox task, effect
     │   ├── IdempotencyConflictError the same key with another input
     │   ├── PayloadTooLargeError     a recorded value is over the limit
     │   ├── NotRecordableError       a value cannot be written as JSON
     │   ├── ForbiddenInRunError      a timer, socket or thread in a run's code
+    │   ├── UnknownPriceError        nobody said what a model costs
     │   └── ConflictError            the thing is not in a state that allows this
     ├── OutcomeError                 a run's code decides what to do
     │   ├── StepFailedError          a step failed for good
     │   ├── EffectFailedError        an effect was certainly not made
     │   ├── ChildFailedError         a child run did not complete
+    │   ├── PlanFailedError          a plan was not accepted, or a step of it failed
+    │   ├── AskFailedError           a model gave no answer that could be used
+    │   │   ├── ModelFailedError     no model answered
+    │   │   ├── LoopFoundError       a model went round in circles
+    │   │   └── BudgetExhaustedError a budget would not cover what the model wanted
     │   └── RunFailedError           a run that somebody waits for did not complete
     ├── RefusedError                 a guard of the journal refused a commit
     ├── StorageError                 an operator acts; nothing acknowledged is lost
@@ -34,19 +41,25 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 __all__ = [
+    "AskFailedError",
     "BodyErasedError",
+    "BudgetExhaustedError",
     "ChildFailedError",
     "ConflictError",
+    "ContractError",
     "DeclarationError",
     "EffectFailedError",
     "ForbiddenInRunError",
     "IdempotencyConflictError",
     "InterlockError",
     "InvalidInputError",
+    "LoopFoundError",
+    "ModelFailedError",
     "NotFoundError",
     "NotRecordableError",
     "OutcomeError",
     "PayloadTooLargeError",
+    "PlanFailedError",
     "RefusedError",
     "ReplayMismatchError",
     "RunFailedError",
@@ -57,6 +70,7 @@ __all__ = [
     "StorageFullError",
     "StorageLockedError",
     "StorageVersionError",
+    "UnknownPriceError",
     "UsageError",
 ]
 
@@ -93,6 +107,17 @@ class DeclarationError(UsageError):
     code = "invalid_declaration"
 
 
+class ContractError(UsageError):
+    """A contract cannot be read or is wrong; `fields["findings"]` lists everything that is.
+
+    Each finding has `severity`, `code`, `file`, `line` and `column` (from 1; null where the whole
+    file is meant), `field`, `problem`, `found`, `allowed` and `suggestions`. The message has a line
+    for each.
+    """
+
+    code = "invalid_contract"
+
+
 class NotFoundError(UsageError):
     """There is no such agent, run, inbox task or effect."""
 
@@ -121,6 +146,12 @@ class ForbiddenInRunError(UsageError):
     """A run's code reached for a timer, socket, process or thread of the host."""
 
     code = "forbidden_in_run"
+
+
+class UnknownPriceError(UsageError):
+    """Neither the catalogue nor the contract says what a model costs: it is not called."""
+
+    code = "unknown_price"
 
 
 class ConflictError(UsageError):
@@ -163,6 +194,47 @@ class ChildFailedError(OutcomeError):
     """A child run ended as failed or cancelled."""
 
     code = "child_failed"
+
+
+class PlanFailedError(OutcomeError):
+    """A plan was not accepted, or steps of it failed and no other plan was made.
+
+    `results` are the results of the steps that are done, by id. `fields["reason"]` is `refused` (a
+    valid plan was not found), `rejected` (a person said no) or `failed`; `fields["failed"]` and
+    `fields["skipped"]` are ids of steps.
+    """
+
+    code = "plan_failed"
+
+    def __init__(
+        self, message: str, *, results: dict[str, Any] | None = None, **fields: Any
+    ) -> None:
+        super().__init__(message, **fields)
+        self.results: dict[str, Any] = results or {}
+
+
+class AskFailedError(OutcomeError):
+    """A model gave no answer that could be used, and no person gave one either."""
+
+    code = "ask_failed"
+
+
+class ModelFailedError(AskFailedError):
+    """No model answered: each of them failed, refused, or was left alone."""
+
+    code = "model_failed"
+
+
+class LoopFoundError(AskFailedError):
+    """A model went round in circles; `fields["loop"]` shows the calls."""
+
+    code = "loop_found"
+
+
+class BudgetExhaustedError(AskFailedError):
+    """A budget would not cover the next call, and a person said to finish without it."""
+
+    code = "budget_exhausted"
 
 
 class RunFailedError(OutcomeError):

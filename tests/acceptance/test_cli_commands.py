@@ -182,6 +182,20 @@ def test_explain_shows_what_waits_in_the_mailbox(command: Command) -> None:
     assert "signal 'later' from ana" in ok(command("explain", run))
 
 
+def test_show_and_explain_have_the_state_of_each_step_of_a_plan(command: Command) -> None:
+    run = start(command, "planner", 5)
+    assert run["result"] == 20
+    states = {"first": "done", "second": "done"}
+    for reading in ("show", "explain"):
+        (plan,) = json.loads(ok(command(reading, run["id"], "--json")))["plans"]
+        assert {step["id"]: step["state"] for step in plan["steps"]} == states
+        text = ok(command(reading, run["id"]))
+        assert "plan 1" in text
+        assert [line.split()[-1] for line in text.splitlines() if "double  " in line][:2] == [
+            "done", "done",
+        ]  # fmt: skip
+
+
 # What others write is shown harmlessly.
 
 

@@ -83,6 +83,7 @@ _IN_A_RUN = [
 ]
 _ANYWHERE = [
     _draft("budget_set", account=ACCOUNTS, limit=st.integers(50, 100)),
+    _draft("budget_raised", account=ACCOUNTS, amount=st.sampled_from([1, 40, 2**63 - 1])),
     _draft("budget_reserved", account=ACCOUNTS, hold=HOLDS, amount=AMOUNTS),
     _draft("budget_settled", hold=HOLDS, amount=AMOUNTS),
     _draft("approval_granted", approval=APPROVALS, call_hash=CALLS, expires_at_us=MOMENTS),
@@ -91,7 +92,7 @@ _MAIL = _draft(
     "mail_sent",
     key=MESSAGES,
     run=RUNS,
-    kind=st.sampled_from(["signal", "decision", "child", "cancel", "retry"]),
+    kind=st.sampled_from(["signal", "decision", "child", "cancel", "retry", "budget_raised"]),
     name=WORDS,
     task=st.just("") | TASKS,
     by=WORDS,

@@ -133,8 +133,17 @@ class Model:
 
     def used(self, account: str) -> int:
         """What is held and spent of an account."""
-        holds = [hold for hold in self.holds.values() if hold["account"] == account]
-        return sum(h["amount"] if h["settled"] is None else h["settled"] for h in holds)
+        return self.held(account) + self.spent(account)
+
+    def held(self, account: str) -> int:
+        """What is reserved on an account and not settled."""
+        mine = [hold for hold in self.holds.values() if hold["account"] == account]
+        return sum(hold["amount"] for hold in mine if hold["settled"] is None)
+
+    def spent(self, account: str) -> int:
+        """What was spent of an account."""
+        mine = [hold for hold in self.holds.values() if hold["account"] == account]
+        return sum(hold["settled"] or 0 for hold in mine)
 
     def untaken(self, run: str) -> list[Row]:
         """A run's mail that nobody took."""
@@ -343,7 +352,8 @@ class Model:
         sent = {"position": self.position, "message_id": key, "run": run, "kind": kind}
         self.mail.setdefault(key, {**sent, "name": header.get("name", ""), "taken": False})
         state = self.runs[run]["state"] if run in self.runs else ""
-        wakes = kind in ("signal", "decision", "resolution", "child") and state == "waiting"
+        waking = ("signal", "decision", "resolution", "child", "budget_raised")
+        wakes = kind in waking and state == "waiting"
         orders = kind in ("cancel", "retry") and state in ("queued", "waiting", "parked")
         if wakes or orders:
             self._set(run, wake_at_us=0)
@@ -357,11 +367,17 @@ class Model:
     def _budget_set(self, stream: str, seq: int, key: str, header: Row) -> None:
         self.limits[header["account"]] = header["limit"]
 
+    def _budget_raised(self, stream: str, seq: int, key: str, header: Row) -> None:
+        account = header["account"]
+        if account in self.limits:
+            self.limits[account] = min(self.limits[account] + header["amount"], 2**63 - 1)
+
     def _budget_reserved(self, stream: str, seq: int, key: str, header: Row) -> None:
         account, amount = header["account"], header["amount"]
-        self.holds.setdefault(
-            header["hold"], {"account": account, "amount": amount, "settled": None}
-        )
+        if account in self.limits:
+            self.holds.setdefault(
+                header["hold"], {"account": account, "amount": amount, "settled": None}
+            )
 
     def _budget_settled(self, stream: str, seq: int, key: str, header: Row) -> None:
         hold = self.holds.get(header["hold"])

@@ -56,6 +56,7 @@ def state_of(store: Store) -> dict[str, Any]:
         "effects": {row.effect_key: row._asdict() for row in store.effects(limit=100)},
         "tasks": {row.id: row._asdict() for row in store.inbox(get_args(InboxState), limit=100)},
         "mail": {mail.message_id: mail.position for mail in store.mail_since(0)},
+        "budgets": {row.account: tuple(row[1:]) for row in store.budgets()},
         "keys": {key: store.unique_holder("scope", key) for key in ("k1", "k2")},
         "streams": {
             stream: list(head[:2])
@@ -71,6 +72,10 @@ def state_of_model(model: Model) -> dict[str, Any]:
         "effects": model.effects,
         "tasks": model.tasks,
         "mail": {k: m["position"] for k, m in model.mail.items() if not m["taken"]},
+        "budgets": {
+            account: (limit, model.held(account), model.spent(account))
+            for account, limit in model.limits.items()
+        },
         "keys": {key: model.keys.get(("scope", key)) for key in ("k1", "k2")},
         "streams": model.streams,
     }

@@ -146,6 +146,9 @@ ENABLED: dict[str, Callable[[], list[Commit]]] = {
         commit("x", event("noted", consumes="p9"), guards=[UsesApproval("p9", "h")])],
     "what was raised is spent": lambda: [
         reserving("h1"), commit("x", event("budget_set", account="a", limit=120)), reserving("h2")],
+    "what two people raised adds up": lambda: [
+        reserving("h1"), commit("x", event("budget_raised", account="a", amount=10)),
+        commit("y", event("budget_raised", account="a", amount=10)), reserving("h2")],
     "what was queued is in its state": lambda: [
         queued("r9"), commit("x", event(), guards=[RunIn("r9", ("queued",))]),
         claimed("r9"), commit("x", event(), guards=[RunIn("r9", ("running",))])],
@@ -197,6 +200,19 @@ def test_a_reservation_is_returned_once_in_a_group(store: Store) -> None:
     items = [reserving("h1"), commit("x", settled, settled), reserving("h2"), reserving("h3")]
     results = store.commit(items)
     assert [type(result) for result in results] == [Committed, Committed, Committed, Refused]
+    assert_sound(store)
+
+
+def test_a_hold_from_before_its_account_was_set_counts_nowhere(store: Store) -> None:
+    early = event("budget_reserved", account="b", hold="h1", amount=60)
+    write(
+        store,
+        commit("x", early),
+        commit("x", event("budget_set", account="b", limit=60)),
+        commit("x", early, guards=[HoldsBudget("b", 60)]),
+        commit("x", event("budget_settled", hold="h1", amount=0)),
+        commit("x", event(), guards=[HoldsBudget("b", 60)]),
+    )
     assert_sound(store)
 
 

@@ -75,6 +75,10 @@ MALFORMED: dict[str, tuple[Commit, str]] = {
         commit("r", event("budget_reserved", account="a", hold="h", amount=-1)),
         "must be int, from 0",
     ),
+    "a raise by nothing": (
+        commit("r", event("budget_raised", account="a", amount=0)),
+        "must be int, from 1",
+    ),
 }
 
 

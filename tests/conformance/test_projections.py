@@ -6,7 +6,7 @@ import pytest
 
 from interlock.journal.event import Draft
 from interlock.journal.guard import Commit
-from interlock.journal.rows import EffectRow, InboxRow, QueueGroup, RunRow
+from interlock.journal.rows import BudgetRow, EffectRow, InboxRow, QueueGroup, RunRow
 from interlock.journal.store import Store
 from tests.conformance.backend import START_US, OwnClock
 from tests.conformance.commits import (
@@ -187,13 +187,13 @@ def test_run_continued(run: Store) -> None:
 WAKING = {
     "queued": {"cancel", "retry"},
     "running": set(),
-    "waiting": {"signal", "decision", "resolution", "child", "cancel", "retry"},
+    "waiting": {"signal", "decision", "resolution", "child", "budget_raised", "cancel", "retry"},
     "parked": {"cancel", "retry"},
     "completed": set(),
 }
 
 
-@pytest.mark.parametrize("kind", ["signal", "decision", "resolution", "child", "cancel", "retry"])
+@pytest.mark.parametrize("kind", sorted(WAKING["waiting"]))
 @pytest.mark.parametrize("state", WAKING)
 def test_mail_wakes_a_run_that_nobody_executes(run: Store, state: str, kind: str) -> None:
     if state != "queued":
@@ -350,6 +350,51 @@ def test_mail_sent(run: Store) -> None:
         at_us=LATER,
     )
     assert mail.header == {"run": "r1", "kind": "signal", "name": "go", "by": "ada"}
+
+
+def budget_of(store: Store) -> BudgetRow:
+    row = store.budget("a")
+    assert row is not None
+    assert_sound(store)
+    return row
+
+
+def test_a_budget_is_set_raised_held_and_spent(store: Store) -> None:
+    assert store.budget("a") is None
+    write(store, commit("budget/a", event("budget_set", account="a", limit=100)))
+    assert budget_of(store) == BudgetRow("a", limit=100, held=0, spent=0)
+    for _ in range(2):
+        write(store, commit("budget/a", event("budget_raised", account="a", amount=20)))
+    assert budget_of(store) == BudgetRow("a", limit=140, held=0, spent=0)
+    for hold, amount in (("h1", 60), ("h2", 80)):
+        write(store, commit("r", event("budget_reserved", account="a", hold=hold, amount=amount)))
+    assert (budget_of(store).held, budget_of(store).left()) == (140, 0)
+    write(store, commit("r", event("budget_settled", hold="h1", amount=10)))
+    assert budget_of(store) == BudgetRow("a", limit=140, held=80, spent=10)
+    write(store, commit("r", event("budget_settled", hold="h2", amount=200)))
+    assert budget_of(store).left() == -70
+    write(store, commit("budget/a", event("budget_set", account="a", limit=5)))
+    assert budget_of(store) == BudgetRow("a", limit=5, held=0, spent=210)
+
+
+def test_a_raise_ends_at_the_largest_integer(store: Store) -> None:
+    largest = 2**63 - 1
+    write(
+        store,
+        commit("budget/a", event("budget_set", account="a", limit=5)),
+        commit("budget/a", event("budget_raised", account="a", amount=largest)),
+        commit("budget/a", event("budget_raised", account="a", amount=1)),
+    )
+    assert budget_of(store).limit == largest
+
+
+def test_nothing_counts_on_an_account_that_was_never_set(store: Store) -> None:
+    write(store, commit("budget/a", event("budget_raised", account="a", amount=20)))
+    write(store, commit("r", event("budget_reserved", account="a", hold="h1", amount=60)))
+    assert store.budgets() == []
+    write(store, commit("budget/a", event("budget_set", account="a", limit=100)))
+    write(store, commit("r", event("budget_settled", hold="h1", amount=60)))
+    assert budget_of(store) == BudgetRow("a", limit=100, held=0, spent=0)
 
 
 def test_an_event_of_another_kind_changes_no_projection(run: Store) -> None:

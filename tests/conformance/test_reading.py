@@ -268,6 +268,24 @@ def test_effects_are_listed_newest_first(store: Store) -> None:
     assert store.effect("nothing") is None
 
 
+def test_budgets_are_listed_by_name_and_by_how_they_begin(store: Store) -> None:
+    names = ["run/b/usd", "run/a/usd", "agent/x/d/usd", "run/a/tokens", "run", "run0", "rün/ü"]
+    for name in names:
+        write(store, commit(f"budget/{name}", event("budget_set", account=name, limit=len(name))))
+
+    def listed(prefix: str = "", limit: int = 100) -> list[str]:
+        return [row.account for row in store.budgets(prefix, limit)]
+
+    assert listed() == sorted(names)
+    assert listed("run/") == ["run/a/tokens", "run/a/usd", "run/b/usd"]
+    assert listed("run") == ["run", "run/a/tokens", "run/a/usd", "run/b/usd", "run0"]
+    assert listed("rü") == ["rün/ü"]
+    assert listed("run/", 2) == ["run/a/tokens", "run/a/usd"]
+    assert listed("%") == listed("nobody") == []
+    assert store.budget("run/a/usd") == store.budgets("run/a/usd")[0]
+    assert store.budget("run/a") is None
+
+
 def test_changes_show_another_writer_and_not_oneself(backend: Backend) -> None:
     mine, other = backend.open(), backend.open()
     before = mine.changes()

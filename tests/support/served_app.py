@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from interlock import App, Run
+from interlock import App, Plan, PlanStep, Run
 
 app = App("served")
 
@@ -69,6 +69,23 @@ async def pay(amount: int) -> str:
 @app.agent("payer")
 async def payer(run: Run, amount: int) -> str:
     return await run.call(pay, amount)
+
+
+@app.tool(effect="read")
+def double(number: int) -> int:
+    return 2 * number
+
+
+@app.agent("planner")
+async def planner(run: Run, number: int) -> int:
+    first = PlanStep(id="first", tool="double", arguments={"number": number})
+    second = PlanStep(
+        id="second",
+        tool="double",
+        arguments={"number": {"$result": "first"}},
+        depends_on=("first",),
+    )
+    return (await run.execute(Plan(steps=(first, second)), tools=[double]))["second"]
 
 
 async def there(path: str) -> str:

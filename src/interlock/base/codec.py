@@ -32,6 +32,7 @@ __all__ = [
     "codec_for",
     "describe",
     "hints",
+    "ordered",
     "problems",
     "return_type",
 ]
@@ -157,7 +158,7 @@ def canonical(value: Any, what: str) -> bytes:
     if flat is not None:
         return check_size(flat, what, _MAX_ARGUMENTS_BYTES)
     try:
-        body = rfc8785.dumps(to_jsonable_python(_ordered(value, MAX_NESTING)))
+        body = rfc8785.dumps(to_jsonable_python(ordered(value, MAX_NESTING)))
     except (PydanticSerializationError, rfc8785.CanonicalizationError, _TooDeepError) as error:
         raise NotRecordableError(
             f"{what}: its arguments cannot be recorded: {error}. Pass plain data, or close over "
@@ -170,22 +171,22 @@ class _TooDeepError(ValueError):
     """A value is nested too deeply, or holds itself."""
 
 
-def _ordered(value: Any, left: int) -> Any:
+def ordered(value: Any, left: int = MAX_NESTING) -> Any:
     """The value with its sets as sorted lists: a set's own order differs between processes."""
     if left < 0:
         raise _TooDeepError(f"they are nested more than {MAX_NESTING} deep")
     if isinstance(value, BaseModel):
-        return _ordered(value.model_dump(), left)
+        return ordered(value.model_dump(), left)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _ordered(codec_for(type(value)).dump(value), left)
+        return ordered(codec_for(type(value)).dump(value), left)
     if isinstance(value, (set, frozenset)):
-        members = [_ordered(member, left - 1) for member in cast("set[Any]", value)]
+        members = [ordered(member, left - 1) for member in cast("set[Any]", value)]
         return sorted(members, key=lambda member: rfc8785.dumps(to_jsonable_python(member)))
     if isinstance(value, dict):
         items = cast("dict[Any, Any]", value).items()
-        return {name: _ordered(item, left - 1) for name, item in items}
+        return {name: ordered(item, left - 1) for name, item in items}
     if isinstance(value, (list, tuple)):
-        return [_ordered(item, left - 1) for item in cast("list[Any]", value)]
+        return [ordered(item, left - 1) for item in cast("list[Any]", value)]
     return value
 
 

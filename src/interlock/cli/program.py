@@ -12,7 +12,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from interlock.cli import effects, inbox, runs, serving, starting, steering, verifying
+from interlock.cli import (
+    budget,
+    contracts,
+    effects,
+    inbox,
+    runs,
+    serving,
+    starting,
+    steering,
+    verifying,
+)
 from interlock.cli.exit_code import INTERRUPTED, report
 from interlock.cli.output import remark
 from interlock.errors import InterlockError
@@ -62,7 +72,8 @@ def _root(
     """Run agents in production: durable runs, effects that happen once, one journal."""
 
 
-for _commands in (serving, starting, runs, steering, inbox, effects, verifying):
+_COMMANDS = (serving, starting, runs, steering, inbox, effects, budget, verifying, contracts)
+for _commands in _COMMANDS:
     _commands.register(app)
 
 

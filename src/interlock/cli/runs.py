@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from interlock.journal.event import Entry
     from interlock.journal.store import Store
     from interlock.observe.explain import Explanation
+    from interlock.observe.plan import PlanView
     from interlock.observe.view import EventView, RunView
 
 __all__ = ["choices", "register"]
@@ -128,15 +129,19 @@ def _show(
     """Show a run: its state, what it waits for, and its last events."""
     from interlock.clock import SystemClock
     from interlock.observe.explain import find_run
+    from interlock.observe.plan import plan_views
     from interlock.observe.view import event_view, run_view
 
     with open_for_reading(store_location(app, store)) as opened:
         view = run_view(opened, find_run(opened, run), SystemClock().now_us())
         events = [event_view(entry, bodies=bodies) for entry in _last(opened, run, limit)]
+        plans = plan_views(opened.read(run))
     if as_json:
-        print_json({"run": view, "events": [e.model_dump(exclude_unset=True) for e in events]})
+        shown = [event.model_dump(exclude_unset=True) for event in events]
+        print_json({"run": view, "events": shown, "plans": plans})
     else:
         _print_run(view)
+        _print_plans(plans)
         _print_events(events, bodies=bodies)
 
 
@@ -153,6 +158,15 @@ def _print_run(view: RunView) -> None:
     if view.waits:
         waits = [(w.what, clock_time(w.since), clock_time(w.due_at), w.who) for w in view.waits]
         print_table(("waits for", "since (UTC)", "until (UTC)", "who can unblock it"), waits)
+        print_line()
+
+
+def _print_plans(plans: list[PlanView]) -> None:
+    columns = ("step", "tool", "after", "state")
+    for plan in plans:
+        by = f", approved by {plan.approved_by}" if plan.approved_by else ""
+        print_line(f"plan {plan.number}{by}")
+        print_table(columns, [(s.id, s.tool, ", ".join(s.depends_on), s.state) for s in plan.steps])
         print_line()
 
 
@@ -202,6 +216,7 @@ def _explain(
 def _print_explanation(explanation: Explanation) -> None:
     print_line(explanation.sentence)
     print_line()
+    _print_plans(explanation.plans)
     for line in explanation.story:
         print_line(f"{clock_time(line.at)}  {line.text}")
     for text in explanation.unread:

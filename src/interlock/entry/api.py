@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from interlock.entry.budgets import budgets_router
 from interlock.entry.door import Door
 from interlock.entry.health import health_router
 from interlock.entry.inbox import effects_router, inbox_router
@@ -45,8 +46,9 @@ def build_api(service: Service) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     api.state.service = service
-    for router in (runs_router(), inbox_router(), effects_router(), health_router()):
-        api.include_router(router)
+    routers = (runs_router, inbox_router, effects_router, budgets_router, health_router)
+    for router in routers:
+        api.include_router(router())
     api.exception_handler(InterlockError)(_interlock_error)
     api.exception_handler(RequestValidationError)(_invalid_request)
     api.exception_handler(HTTPException)(_http_error)

@@ -17,6 +17,7 @@ _TAGS: Final = (
     ("runs", "Start runs, follow them, and send them messages."),
     ("inbox", "Questions that runs have for people."),
     ("effects", "Writes in other systems, and what became of them."),
+    ("budgets", "What may be spent, and letting more be spent."),
     ("health", "For whoever watches the process."),
 )
 _KEY_PARAMETER: Final = {
@@ -27,7 +28,7 @@ _KEY_PARAMETER: Final = {
     "schema": {"type": "string", "maxLength": 257},
     "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 }
-_KEYED: Final = ("/runs", "/cancel", "/retry", "/signals/{name}", "/resolution")
+_KEYED: Final = ("/runs", "/cancel", "/retry", "/signals/{name}", "/resolution", "/raise")
 
 
 def describe_api(api: FastAPI) -> None:

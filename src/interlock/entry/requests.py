@@ -14,11 +14,13 @@ from interlock.journal.rows import EffectState, InboxState, RunState
 from interlock.orchestrator.start import StartOptions
 
 __all__ = [
+    "BudgetsQuery",
     "CancelRequest",
     "DecisionRequest",
     "EffectsQuery",
     "EventsQuery",
     "InboxQuery",
+    "RaiseRequest",
     "ResolutionRequest",
     "RetryRequest",
     "RunsQuery",
@@ -129,6 +131,18 @@ class ResolutionRequest(_Strict):
     by: str = _BY
 
 
+class RaiseRequest(_Strict):
+    """How much more an account may spend."""
+
+    model_config = _example(account="tenant/acme/2026-11-25/usd", amount="0.50", by="ana")
+
+    account: str = Field(min_length=1, max_length=1000)
+    amount: str = Field(
+        max_length=40, description="a decimal number, as text, in the account's unit"
+    )
+    by: str = _BY
+
+
 class RunsQuery(_Strict):
     """Which runs to list."""
 
@@ -165,3 +179,12 @@ class EffectsQuery(_Strict):
     )
     run: str = ""
     limit: int = _LIMIT
+
+
+class BudgetsQuery(_Strict):
+    """Which accounts to list."""
+
+    prefix: str = Field(default="", max_length=1000, description="how their names begin")
+    limit: int = Field(
+        default=100, ge=1, le=_MAX_PAGE, description=f"how many, at most {_MAX_PAGE}"
+    )

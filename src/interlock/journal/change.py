@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from interlock.journal.event import Header
-from interlock.journal.projections import STATE_AFTER, Place
+from interlock.journal.projections import LARGEST_INTEGER, STATE_AFTER, Place
 from interlock.journal.snapshot import Approval, Budget, Hold, Message, Snapshot, Task
 
 __all__ = ["apply_change"]
@@ -83,14 +83,19 @@ def _budget_set(snapshot: Snapshot, header: Header, _: Place) -> None:
     snapshot.budgets.setdefault(account, Budget(limit, held=0, spent=0)).limit = limit
 
 
+def _budget_raised(snapshot: Snapshot, header: Header, _: Place) -> None:
+    budget = snapshot.budgets.get(header["account"])
+    if budget is not None:
+        budget.limit = min(budget.limit + header["amount"], LARGEST_INTEGER)
+
+
 def _budget_reserved(snapshot: Snapshot, header: Header, _: Place) -> None:
     account, hold, amount = header["account"], header["hold"], header["amount"]
-    if hold in snapshot.holds:
+    budget = snapshot.budgets.get(account)
+    if budget is None or hold in snapshot.holds:
         return
     snapshot.holds[hold] = Hold(account, amount, settled=False)
-    budget = snapshot.budgets.get(account)
-    if budget is not None:
-        budget.held += amount
+    budget.held += amount
 
 
 def _budget_settled(snapshot: Snapshot, header: Header, _: Place) -> None:
@@ -116,6 +121,7 @@ _CHANGES: Mapping[str, Callable[[Snapshot, Header, Place], None]] = MappingProxy
         "task_expired": _task_expired,
         "task_withdrawn": _task_withdrawn,
         "budget_set": _budget_set,
+        "budget_raised": _budget_raised,
         "budget_reserved": _budget_reserved,
         "budget_settled": _budget_settled,
         "approval_granted": _approval_granted,

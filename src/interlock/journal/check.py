@@ -22,14 +22,13 @@ from interlock.journal.guard import (
     UniqueKey,
     UsesApproval,
 )
-from interlock.journal.projections import GENERIC_FIELDS, PROJECTIONS, Field
+from interlock.journal.projections import GENERIC_FIELDS, LARGEST_INTEGER, PROJECTIONS, Field
 
 __all__ = ["BODY_LIMIT_BYTES", "check_commit"]
 
 BODY_LIMIT_BYTES = 1_000_000
 _SIMPLE = frozenset({str, int, bool, type(None)})
 _LARGEST_VERSION = 2**31 - 1
-_LARGEST_INTEGER = 2**63 - 1
 _ONCE_PER_COMMIT = (UniqueKey, TakesMail, NewMessage, UsesApproval)
 
 
@@ -170,7 +169,7 @@ def _check_field(draft: Draft, header: Header, field: Field) -> None:
         return
     value = header[field.name]
     if type(value) not in field.types or (
-        isinstance(value, int) and not field.least <= value <= _LARGEST_INTEGER
+        isinstance(value, int) and not field.least <= value <= LARGEST_INTEGER
     ):
         raise InvalidInputError(
             f"{field.name!r} in the header of {draft.kind!r} {draft.key!r} is {value!r}; "
@@ -185,7 +184,7 @@ def _wanted(field: Field) -> str:
     names = sorted(known.__name__ for known in field.types)
     if int not in field.types:
         return " or ".join(names)
-    return f"{' or '.join(names)}, from {field.least} to {_LARGEST_INTEGER}"
+    return f"{' or '.join(names)}, from {field.least} to {LARGEST_INTEGER}"
 
 
 def _check_claims(draft: Draft, header: Header, guards: Sequence[Guard]) -> None:
@@ -228,7 +227,7 @@ def _check_guards(guards: Iterable[Guard]) -> None:
 
 
 def _check_amount(guard: HoldsBudget) -> None:
-    if not 0 <= guard.amount <= _LARGEST_INTEGER:
+    if not 0 <= guard.amount <= LARGEST_INTEGER:
         raise InvalidInputError(
             f"A reservation on {guard.account!r} must be 0 or more, not {guard.amount!r}.",
             account=guard.account,

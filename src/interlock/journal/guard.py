@@ -112,7 +112,8 @@ class HoldsBudget(NamedTuple):
 
     Refused as `budget_exhausted` (detail: what is left) when held + spent + amount exceeds the
     limit, as `budget_absent` when the account was never set. The reservation itself is written by
-    a `budget_reserved` event with header `{"account", "hold", "amount"}`.
+    a `budget_reserved` event with header `{"account", "hold", "amount"}`; a hold that exists, or
+    one on an account that was never set, changes nothing.
     """
 
     account: str

@@ -18,6 +18,7 @@ from interlock.journal.rows import RunState
 
 __all__ = [
     "GENERIC_FIELDS",
+    "LARGEST_INTEGER",
     "PROJECTIONS",
     "STATE_AFTER",
     "Field",
@@ -29,6 +30,7 @@ __all__ = [
     "folds",
 ]
 
+LARGEST_INTEGER = 2**63 - 1
 Parameters = Mapping[str, Any]
 Fold = tuple[str, Parameters]
 
@@ -73,8 +75,8 @@ def _integer(name: str) -> Field:
     return Field(name, (int,))
 
 
-def _amount(name: str) -> Field:
-    return Field(name, (int,), least=0)
+def _amount(name: str, least: int = 0) -> Field:
+    return Field(name, (int,), least=least)
 
 
 def _integer_or(name: str, default: int) -> Field:
@@ -142,6 +144,7 @@ PROJECTIONS: Mapping[str, Projection] = MappingProxyType(
         "task_withdrawn": Projection((_text("task"),), ("task_withdrawn",)),
         "mail_sent": Projection(_MAIL, ("mail_sent", "mail_wakes", "task_decided")),
         "budget_set": Projection((_text("account"), _amount("limit")), ("budget_set",)),
+        "budget_raised": Projection((_text("account"), _amount("amount", 1)), ("budget_raised",)),
         "budget_reserved": Projection(
             (_text("account"), _text("hold"), _amount("amount")), ("hold_counted", "hold_stored")
         ),

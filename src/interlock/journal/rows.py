@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 __all__ = [
+    "BudgetRow",
     "EffectRow",
     "EffectState",
     "Head",
@@ -82,7 +83,10 @@ class RunFilter(NamedTuple):
 
 
 class Mail(NamedTuple):
-    """An untaken message. `kind`: signal, cancel, decision, resolution, child, retry."""
+    """An untaken message.
+
+    `kind`: signal, cancel, decision, resolution, child, retry, budget_raised.
+    """
 
     position: int
     message_id: str
@@ -127,6 +131,23 @@ class EffectRow(NamedTuple):
     settled_at_us: int | None
     position: int
     result_position: int | None
+
+
+class BudgetRow(NamedTuple):
+    """What an account may spend, what is held for calls under way, and what is spent.
+
+    All three are integers in the account's own unit. `held + spent` can be over the limit: a call
+    may have taken more than its worst case.
+    """
+
+    account: str
+    limit: int
+    held: int
+    spent: int
+
+    def left(self) -> int:
+        """What may still be reserved; below 0 when more was taken than held."""
+        return self.limit - self.held - self.spent
 
 
 class QueueGroup(NamedTuple):

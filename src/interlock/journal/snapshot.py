@@ -150,8 +150,12 @@ def _need_for_drafts(needs: Needs, items: Sequence[Commit]) -> None:
     for appends, _ in items:
         for append in appends:
             for draft in append.drafts:
-                if draft.kind in ("budget_settled", "budget_reserved"):
+                if draft.kind == "budget_settled":
                     needs.holds.add(draft.header["hold"])
+                elif draft.kind == "budget_reserved":
+                    # The account too: a hold counts only on one that was set.
+                    needs.holds.add(draft.header["hold"])
+                    needs.accounts.add(draft.header["account"])
                 elif draft.kind == "mail_sent":
                     needs.messages.add(draft.key)
 

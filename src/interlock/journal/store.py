@@ -18,6 +18,7 @@ from interlock.journal.event import Entry, Event
 from interlock.journal.guard import Commit, Result
 from interlock.journal.record import HeadsAt, Record
 from interlock.journal.rows import (
+    BudgetRow,
     EffectRow,
     EffectState,
     Head,
@@ -160,6 +161,14 @@ class Store(Protocol):
 
     def effect(self, effect_key: str) -> EffectRow | None:
         """One effect, or None."""
+        ...
+
+    def budgets(self, prefix: str = "", limit: int = 100) -> list[BudgetRow]:
+        """Accounts whose names begin with `prefix`, in the order of their names' code points."""
+        ...
+
+    def budget(self, account: str) -> BudgetRow | None:
+        """One account, or None when it was never set."""
         ...
 
     def unique_holder(self, scope: str, key: str) -> str | None:

@@ -10,6 +10,7 @@ from interlock.errors import NotFoundError
 from interlock.journal.rows import RunRow, RunState
 from interlock.journal.store import Store
 from interlock.observe.moment import at
+from interlock.observe.plan import PlanView, plan_views
 from interlock.observe.sentence import sentence
 from interlock.observe.story import tell, tell_unread
 
@@ -28,7 +29,7 @@ class StoryLine(BaseModel):
 
 
 class Explanation(BaseModel):
-    """A run explained. `unread` are messages that no wait has taken yet."""
+    """A run explained. `unread` are messages that no wait has taken yet; `plans` its plans."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,6 +40,7 @@ class Explanation(BaseModel):
     sentence: str = Field(description="what it waits for, since when, who can unblock it")
     story: list[StoryLine]
     unread: list[str]
+    plans: list[PlanView] = []
 
 
 def explain(store: Store, run: str, now_us: int, *, bodies: bool = False) -> Explanation:
@@ -64,6 +66,7 @@ def explain(store: Store, run: str, now_us: int, *, bodies: bool = False) -> Exp
             for entry in entries
         ],
         unread=[tell_unread(mail) for mail in store.mail(run)],
+        plans=plan_views(entries),
     )
 
 

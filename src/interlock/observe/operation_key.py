@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
-__all__ = ["is_time_limit", "operation_name"]
+__all__ = ["PlannedCall", "called", "is_time_limit", "operation_name", "planned_call"]
 
 _KEY: Final = re.compile(r"^(?:/\d+)*/(?P<name>.*)#\d+$", re.DOTALL)
+_PLANNED: Final = re.compile(r"^plan:(?P<plan>\d{1,9}):(?P<step>[^:]+):(?P<tool>.*)$", re.DOTALL)
+
+
+class PlannedCall(NamedTuple):
+    """What the name of an operation says that is a step of a plan: `plan:1:fetch:get_order`."""
+
+    plan: int
+    step: str
+    tool: str
+
+
+def planned_call(name: str) -> PlannedCall | None:
+    """The step of a plan that an operation with this name is, or None."""
+    match = _PLANNED.match(name)
+    return PlannedCall(int(match["plan"]), match["step"], match["tool"]) if match else None
+
+
+def called(name: str) -> str:
+    """An operation's name in quotes for a sentence; a plan's step by its tool and its id."""
+    call = planned_call(name)
+    return f"{call.tool!r} (step {call.step!r} of plan {call.plan})" if call else repr(name)
 
 
 def operation_name(key: str) -> str:

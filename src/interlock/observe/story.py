@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, cast
 from interlock.journal.event import Entry
 from interlock.journal.rows import Mail
 from interlock.observe.moment import when
-from interlock.observe.operation_key import is_time_limit, operation_name
+from interlock.observe.operation_key import called, is_time_limit, operation_name
 from interlock.observe.wait import wait_in_words
 
 __all__ = ["LONGEST_EXCERPT", "tell", "tell_unread"]
@@ -40,6 +40,10 @@ class _Scene(NamedTuple):
         """A header field that is a moment, for a sentence."""
         value = self.header.get(field)
         return when(value) if value else ""
+
+    def called(self) -> str:
+        """What was called, for a sentence."""
+        return called(self.name)
 
     def by(self) -> str:
         """Who did it."""
@@ -192,7 +196,7 @@ def _done(noun: str) -> Callable[[_Scene], str]:
         recorded = scene.fields()
         given = scene.excerpt("Given", recorded.get("args")) if recorded.get("args") else ""
         answer = scene.excerpt("Answer", recorded.get("result"))
-        return f"{noun} {scene.name!r} completed.{given}{answer}"
+        return f"{noun} {scene.called()} completed.{given}{answer}"
 
     return told
 
@@ -201,7 +205,7 @@ def _attempt_failed(noun: str) -> Callable[[_Scene], str]:
     def told(scene: _Scene) -> str:
         again = scene.moment("retry_at_us")
         return (
-            f"Attempt {scene.get('attempt')} of {noun} {scene.name!r} failed: {scene.failure()}"
+            f"Attempt {scene.get('attempt')} of {noun} {scene.called()} failed: {scene.failure()}"
             f"{f'; the next is at {again}' if again else ''}."
         )
 
@@ -212,13 +216,15 @@ def _given_up(noun: str) -> Callable[[_Scene], str]:
     def told(scene: _Scene) -> str:
         attempts = scene.get("attempts")
         times = "attempt" if attempts == "1" else "attempts"
-        return f"{noun} {scene.name!r} failed for good after {attempts} {times}: {scene.failure()}."
+        return (
+            f"{noun} {scene.called()} failed for good after {attempts} {times}: {scene.failure()}."
+        )
 
     return told
 
 
 def _operation_cancelled(scene: _Scene) -> str:
-    return f"The code gave up waiting for {scene.name!r}."
+    return f"The code gave up waiting for {scene.called()}."
 
 
 # Effects.
@@ -234,11 +240,11 @@ def _intended(scene: _Scene) -> str:
 
 def _effect_completed(scene: _Scene) -> str:
     how = " (found by looking it up)" if scene.header.get("found") else ""
-    return f"The call of tool {scene.name!r} happened{how}.{scene.excerpt('Answer', scene.body)}"
+    return f"The call of tool {scene.called()} happened{how}.{scene.excerpt('Answer', scene.body)}"
 
 
 def _effect_failed(scene: _Scene) -> str:
-    return f"The call of tool {scene.name!r} was certainly not made: {scene.failure()}."
+    return f"The call of tool {scene.called()} was certainly not made: {scene.failure()}."
 
 
 def _effect_attempt_failed(scene: _Scene) -> str:
@@ -246,11 +252,12 @@ def _effect_attempt_failed(scene: _Scene) -> str:
     follows = f"; the next attempt is at {again}" if again else ""
     if scene.header.get("final"):
         follows = "; another attempt would end the same, and an earlier one may have been made"
-    return f"The call of tool {scene.name!r} was not made this time: {scene.failure()}{follows}."
+    why = scene.failure()
+    return f"The call of tool {scene.called()} was not made this time: {why}{follows}."
 
 
 def _effect_unknown(scene: _Scene) -> str:
-    return f"Whether the call of tool {scene.name!r} happened is unknown: {scene.failure()}."
+    return f"Whether the call of tool {scene.called()} happened is unknown: {scene.failure()}."
 
 
 _LOOKED_UP: Final[Mapping[str, str]] = {
@@ -262,7 +269,7 @@ _LOOKED_UP: Final[Mapping[str, str]] = {
 
 def _looked_up(scene: _Scene) -> str:
     verdict = _LOOKED_UP.get(scene.get("verdict"), scene.get("verdict"))
-    return f"Asked the system whether the call of tool {scene.name!r} happened: {verdict}."
+    return f"Asked the system whether the call of tool {scene.called()} happened: {verdict}."
 
 
 _RESOLVED: Final[Mapping[str, str]] = {
@@ -274,13 +281,13 @@ _RESOLVED: Final[Mapping[str, str]] = {
 
 def _effect_resolved(scene: _Scene) -> str:
     verdict = _RESOLVED.get(scene.get("verdict"), scene.get("verdict"))
-    return f"{scene.by()} decided about the call of tool {scene.name!r}: {verdict}."
+    return f"{scene.by()} decided about the call of tool {scene.called()}: {verdict}."
 
 
 def _resolution_refused(scene: _Scene) -> str:
     found = scene.fields()
     why = _cut(str(found.get("problem", "")))
-    return f"{scene.by()}'s word about tool {scene.name!r} could not be used: {why}"
+    return f"{scene.by()}'s word about tool {scene.called()} could not be used: {why}"
 
 
 # People, signals, time, children.
@@ -333,6 +340,43 @@ def _child_completed(scene: _Scene) -> str:
     return f"Its child run {scene.get('child')} is {told.get('state', 'finished')}.{result}"
 
 
+# Plans.
+
+
+def _plan_accepted(scene: _Scene) -> str:
+    ids = ", ".join(str(step["id"]) for step in scene.header.get("steps") or ())
+    by = f", approved by {scene.get('approved_by')}" if scene.get("approved_by") else ""
+    written = scene.excerpt("Goal", scene.fields().get("goal")) + scene.excerpt(
+        "Plan", scene.fields().get("plan")
+    )
+    return f"Accepted plan {scene.get('plan')}: {ids}{by}.{written}"
+
+
+def _plan_refused(scene: _Scene) -> str:
+    found = scene.fields().get("problems")
+    count = scene.get("problems")
+    return (
+        f"Refused proposal {scene.get('attempt')} for plan {scene.get('plan')}, which has {count} "
+        f"problem{'' if count == '1' else 's'}.{scene.excerpt('Problems', found)}"
+    )
+
+
+def _plan_step_failed(scene: _Scene) -> str:
+    return (
+        f"Step {scene.get('step')!r} of plan {scene.get('plan')} could not be called: "
+        f"{scene.failure()}."
+    )
+
+
+def _plan_failed(scene: _Scene) -> str:
+    failed = ", ".join(scene.header.get("failed") or ())
+    skipped = ", ".join(scene.header.get("skipped") or ())
+    after = f"; skipped: {skipped}" if skipped else ""
+    again = scene.get("next") == "replan"
+    then = "Another plan is made for the rest." if again else "It is given up."
+    return f"Plan {scene.get('plan')} failed at {failed}{after}. {then}"
+
+
 _TELLERS: Final[Mapping[str, Callable[[_Scene], str]]] = {
     "run_queued": _queued,
     "run_claimed": _claimed,
@@ -371,4 +415,8 @@ _TELLERS: Final[Mapping[str, Callable[[_Scene], str]]] = {
     "wait_timed_out": _wait_timed_out,
     "child_started": _child_started,
     "child_completed": _child_completed,
+    "plan_accepted": _plan_accepted,
+    "plan_refused": _plan_refused,
+    "plan_step_failed": _plan_step_failed,
+    "plan_failed": _plan_failed,
 }

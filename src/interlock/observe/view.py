@@ -14,18 +14,30 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from interlock.base.failure import Failure, read_failure
 from interlock.journal.event import Entry, Event
-from interlock.journal.rows import EffectRow, EffectState, InboxRow, InboxState, RunRow, RunState
+from interlock.journal.rows import (
+    BudgetRow,
+    EffectRow,
+    EffectState,
+    InboxRow,
+    InboxState,
+    RunRow,
+    RunState,
+)
 from interlock.journal.store import Store
+from interlock.limits.amount import amount_text, unit_of
 from interlock.observe.moment import at, at_or_none
 from interlock.observe.sentence import sentence
 
 __all__ = [
     "EFFECT_VERDICTS",
+    "BudgetList",
+    "BudgetView",
     "EffectList",
     "EffectView",
     "EventList",
     "EventView",
     "FailureView",
+    "RaiseView",
     "RunList",
     "RunSummary",
     "RunView",
@@ -33,6 +45,7 @@ __all__ = [
     "TaskView",
     "WaitView",
     "body_value",
+    "budget_view",
     "effect_view",
     "event_view",
     "run_summary",
@@ -116,7 +129,9 @@ class TaskView(_View):
     id: str
     run: str
     key: str
-    kind: str = Field(description="escalation, or effect (an outcome that only a person knows)")
+    kind: str = Field(
+        description="escalation, effect (an outcome that only a person knows) or budget"
+    )
     role: str = Field(description="who is asked; empty for anybody")
     state: InboxState
     question: str
@@ -145,6 +160,27 @@ class EffectView(_View):
     settled_at: datetime | None
 
 
+class BudgetView(_View):
+    """What an account may spend. Amounts are exact decimal numbers, as text, in `unit`."""
+
+    account: str
+    unit: str = Field(
+        description="usd, tokens, model_calls, tool_calls or seconds; empty for another"
+    )
+    limit: str
+    held: str = Field(description="reserved for calls under way")
+    spent: str
+    left: str = Field(description="limit less held and spent; below 0 when calls took more")
+
+
+class RaiseView(_View):
+    """A budget that was raised, as it stands, and the runs that were told."""
+
+    budget: BudgetView
+    message: str
+    runs: list[str]
+
+
 class RunList(_View):
     """A page of runs, newest first. `next` is the `before` of the next page, or null."""
 
@@ -169,6 +205,12 @@ class EffectList(_View):
     """Effects, newest first."""
 
     effects: list[EffectView]
+
+
+class BudgetList(_View):
+    """Accounts by name."""
+
+    budgets: list[BudgetView]
 
 
 def run_summary(row: RunRow) -> RunSummary:
@@ -286,6 +328,17 @@ def effect_view(row: EffectRow) -> EffectView:
         reason=row.reason,
         intended_at=at(row.intended_at_us),
         settled_at=at_or_none(row.settled_at_us),
+    )
+
+
+def budget_view(row: BudgetRow) -> BudgetView:
+    """An account, its amounts as people write them."""
+    unit = unit_of(row.account)
+    limit, held, spent, left = (
+        amount_text(amount, unit) for amount in (row.limit, row.held, row.spent, row.left())
+    )
+    return BudgetView(
+        account=row.account, unit=unit or "", limit=limit, held=held, spent=spent, left=left
     )
 
 

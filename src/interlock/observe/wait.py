@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from interlock.observe.operation_key import is_time_limit
+from interlock.observe.operation_key import called, is_time_limit, operation_name
 
 __all__ = ["wait_in_words"]
 
@@ -21,4 +21,5 @@ def wait_in_words(wait: Mapping[str, Any]) -> str:
     if what.startswith(_ASKED) and what.endswith(_HAPPENED):
         effect = what.removeprefix(_ASKED).removesuffix(_HAPPENED)
         return f"a person to say whether {effect} happened"
-    return what
+    name = operation_name(wait["key"])
+    return what.replace(repr(name), called(name))

@@ -81,9 +81,13 @@ class EffectOperation(Operation):
     )
 
     def __init__(
-        self, session: OperationHost, tool: Tool[Any, Any], arguments: dict[str, Any]
+        self,
+        session: OperationHost,
+        tool: Tool[Any, Any],
+        arguments: dict[str, Any],
+        name: str = "",
     ) -> None:
-        super().__init__(session, tool.name)
+        super().__init__(session, name or tool.name)
         self.tool = tool
         self.arguments = arguments
         self.log = EffectLog()

@@ -8,6 +8,7 @@ same id changes nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -39,15 +40,18 @@ from interlock.journal.guard import (
     UniqueKey,
 )
 from interlock.journal.journal import Journal
-from interlock.journal.rows import EffectRow, InboxRow, RunRow, RunState
+from interlock.journal.rows import BudgetRow, EffectRow, InboxRow, RunRow, RunState
+from interlock.limits.budget import raising
 from interlock.orchestrator.agent import Agent, same_input
 from interlock.orchestrator.start import StartOptions, queued_draft
 
-__all__ = ["Client", "Placement", "Started"]
+__all__ = ["Client", "Placement", "Raised", "Started"]
 
 _UNFINISHED: tuple[RunState, ...] = ("queued", "running", "waiting", "parked")
 _FINISHED: tuple[RunState, ...] = ("completed", "failed", "cancelled")
 _VERDICTS = ("happened", "not_happened", "given_up")
+_ALL_TASKS = 1_000_000
+_ACCOUNTS_NAMED = 8
 
 
 class Placement(Protocol):
@@ -75,6 +79,14 @@ class Started(NamedTuple):
 
     run: str
     created: bool
+
+
+class Raised(NamedTuple):
+    """A budget that was raised: its account as it stands, and the runs that were told."""
+
+    budget: BudgetRow
+    message: str
+    runs: tuple[str, ...]
 
 
 class Client:
@@ -306,6 +318,54 @@ class Client:
                 effect_key=row.effect_key,
             )
 
+    async def raise_budget(
+        self, account: str, amount: int, *, by: str = "", message_id: str | None = None
+    ) -> Raised:
+        """Let an account spend `amount` more, and tell the runs that wait for it.
+
+        `amount`: an integer from 1, in the smallest part of the account's unit (`limits.amount`).
+        With `message_id` a repeat raises nothing again, and tells the runs that were not told. A
+        run that finds the account exhausted while this goes on looks again once its question is
+        open. Raises `NotFoundError` that names the accounts there are, `InvalidInputError` for the
+        amount, and `IdempotencyConflictError` when the id was used with another one.
+        """
+        self.budget(account)
+        if amount < 1:
+            raise InvalidInputError(f"{account} can be raised, by more than 0.", account=account)
+        message = message_id or new_id("msg", self._clock)
+        raised = raising(account, amount, message_id=message, by=by)
+        result = await self.journal.commit(raised)
+        if isinstance(result, Refused):
+            self._check_repeated(result.holder, account, amount, message)
+        # Read after the raise is on disk: who asks later than this sees it by itself.
+        waiting = self._runs_that_wait_for(account)
+        for run in waiting:
+            # A run that has ended meanwhile needs no telling.
+            with contextlib.suppress(ConflictError):
+                body = canonical({"account": account, "amount": amount}, "a raise")
+                await self._send(run, "budget_raised", account, body, f"budget:{message}", by)
+        return Raised(self.budget(account), message, waiting)
+
+    def _check_repeated(self, stream: str, account: str, amount: int, message: str) -> None:
+        raises = (entry.event for entry in self.journal.store.read(stream))
+        amounts = [
+            event.header["amount"]
+            for event in raises
+            if event.kind == "budget_raised" and event.key == message
+        ]
+        if amounts != [amount]:
+            raise IdempotencyConflictError(
+                f"message id {message!r} raised {account} before by another amount. Use a new id "
+                "for a new raise.",
+                account=account,
+            )
+
+    def _runs_that_wait_for(self, account: str) -> tuple[str, ...]:
+        tasks = self.journal.store.inbox(("open",), _ALL_TASKS)
+        asked = (task for task in tasks if task.kind == "budget")
+        waiting = (task.run for task in asked if self.question(task).get("account") == account)
+        return tuple(dict.fromkeys(waiting))
+
     async def _send(
         self,
         run: str,
@@ -368,6 +428,30 @@ class Client:
         """What an inbox task asks: `question`, `choices`, `details`."""
         entry = self.journal.store.entry(row.position)
         return json.loads(entry.body) if entry is not None and entry.body else {}
+
+    def budget(self, account: str) -> BudgetRow:
+        """An account. Raises `NotFoundError` that names those there are, the likeliest."""
+        row = self.journal.store.budget(account)
+        if row is None:
+            known = self._accounts_like(account)
+            if len(known) > _ACCOUNTS_NAMED:
+                known[_ACCOUNTS_NAMED:] = ["… (`interlock budget list` shows them all)"]
+            raise NotFoundError(
+                f"no budget account {account!r} in this store; there are: "
+                f"{', '.join(known) or 'none'}.",
+                account=account,
+            )
+        return row
+
+    def _accounts_like(self, account: str) -> list[str]:
+        """Accounts that share as many parts of the name as any does."""
+        parts = account.split("/")
+        for shared in range(len(parts) - 1, -1, -1):
+            prefix = "".join(f"{part}/" for part in parts[:shared])
+            found = self.journal.store.budgets(prefix, _ACCOUNTS_NAMED + 1)
+            if found:
+                return [row.account for row in found]
+        return []
 
     def effect(self, effect_key: str) -> EffectRow:
         """An effect. Raises `NotFoundError`."""

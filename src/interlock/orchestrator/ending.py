@@ -66,10 +66,10 @@ def end_of_run(session: Session, root: asyncio.Task[Any]) -> Ending | None:
         state = session.state_body()
         carried = (Draft("state_changed", "", {}, state),) if state is not None else ()
         session.recorded_state = state
-        return Ending((last, *carried), appends)
+        return Ending((last, *carried, *session.left_over), appends)
     if session.row.parent:
         appends = (*appends, child_message(session.row, last))
-    return Ending((last,), appends)
+    return Ending((last, *session.left_over), appends)
 
 
 _STATES: Mapping[str, RunState] = {

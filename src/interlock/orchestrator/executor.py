@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from interlock.base.failure import Failure
 from interlock.clock import Acting, Clock, Threads
@@ -31,10 +31,14 @@ from interlock.orchestrator.admission import Admission
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.blocking import refuse_blocking_calls
 from interlock.orchestrator.ending import cancel_children, child_message
+from interlock.orchestrator.feed import Feed
 from interlock.orchestrator.history import History
 from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.start import first_claim
+
+if TYPE_CHECKING:
+    from interlock.models.ask import Asker
 
 __all__ = ["EndedRun", "Executor", "ExecutorOptions", "Lease"]
 
@@ -86,6 +90,7 @@ class Executor:
         agents: Mapping[str, Agent],
         options: ExecutorOptions,
         code_version: str,
+        asker: Callable[[], Asker],
         session_type: type[Session] = Session,
     ) -> None:
         self.journal = journal
@@ -96,6 +101,9 @@ class Executor:
         self.worker = options.worker
         self.residency_us = options.residency // _US
         self.failure: StorageError | None = None
+        self.feed = Feed()
+        self._make_asker = asker
+        self._asker: Asker | None = None
         self._lease = lease
         self._agents = agents
         self._options = options
@@ -323,6 +331,12 @@ class Executor:
         return f"{self._code_version}:{self._agents[agent].version}"
 
     # What sessions need (see `session.Services`).
+
+    def asker(self) -> Asker:
+        """What asks models; made when it is first needed, since that loads a large library."""
+        if self._asker is None:
+            self._asker = self._make_asker()
+        return self._asker
 
     def may_act_seconds(self) -> float:
         """How long this process may still make effects. Having lost the right stops it."""

@@ -22,6 +22,8 @@ _BOOKKEEPING: Final = frozenset(
         "run_parked",
         "state_changed",
         "task_withdrawn",
+        "budget_reserved",
+        "budget_settled",
     }
 )
 

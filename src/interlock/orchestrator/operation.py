@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, ClassVar, Final, cast
 
 from interlock.clock import Acting, Clock, Threads
 from interlock.errors import ReplayMismatchError
 from interlock.journal.event import Draft, Header
-from interlock.journal.guard import Append, Guard, Refused
+from interlock.journal.guard import Append, Commit, Guard, Refused
 from interlock.journal.rows import Mail
 from interlock.orchestrator.mailbox import Mailbox
 
@@ -55,6 +56,10 @@ class OperationHost:
         also: tuple[Draft, ...] = (),
     ) -> None:
         """Commit an event of the operation; `apply` or `refused` follows."""
+        raise NotImplementedError
+
+    def commit_aside(self, commits: Sequence[Commit], then: Callable[[], None]) -> None:
+        """Write to streams of others; `then` follows when all is written, or was before."""
         raise NotImplementedError
 
     def working(self, change: int) -> None:
@@ -175,6 +180,10 @@ class Operation:
     def needs_the_end(self) -> bool:
         """Whether the run may not finish before this operation is settled."""
         return False
+
+    def left_over(self) -> tuple[Draft, ...]:
+        """Events that belong to the run's end when its code ends without this result."""
+        return ()
 
     def abandon(self) -> None:
         """The code no longer wants the result: stop the work where that is harmless."""

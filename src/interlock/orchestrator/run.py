@@ -10,22 +10,26 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import itertools
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from interlock.base.codec import Codec, canonical, codec_for
 from interlock.base.identifier import derived_id
 from interlock.errors import InvalidInputError, StepFailedError
 from interlock.orchestrator.agent import same_input
-from interlock.orchestrator.calls import EffectOperation
+from interlock.orchestrator.calling import call_tool
 from interlock.orchestrator.ending import RunContinuation
+from interlock.orchestrator.note import NoteOperation
 from interlock.orchestrator.operation import Operation
+from interlock.orchestrator.plan import PlanHost, Planning, by_name, carry_out, make_plan
 from interlock.orchestrator.retry import NO_RETRY, Retry
+from interlock.orchestrator.run_operations import RunOperations
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.start import (
     LAST_MOMENT_US,
@@ -33,7 +37,7 @@ from interlock.orchestrator.start import (
     StartOptions,
     queued_draft,
 )
-from interlock.orchestrator.steps import StepOperation, StepPlan, bound, callee, is_async
+from interlock.orchestrator.steps import StepOperation, StepPlan, bound, callee
 from interlock.orchestrator.waits import (
     ChildOperation,
     Decision,
@@ -42,8 +46,11 @@ from interlock.orchestrator.waits import (
     TaskOperation,
     TimerOperation,
 )
-from interlock.tools.effects import EffectKey
+from interlock.tools.plan import Plan
 from interlock.tools.tool import Tool
+
+if TYPE_CHECKING:
+    from pydantic_ai import Agent as PydanticAgent
 
 __all__ = ["Child", "Escalation", "Run", "Value", "agent_body"]
 
@@ -86,6 +93,7 @@ class Run:
     def __init__(self, session: Session, code_version: Callable[[str], str]) -> None:
         self._session = session
         self._code_version = code_version
+        self._plan_numbers = itertools.count(1)
         model = session.agent.state
         if model is not None:
             codec = codec_for(model)
@@ -201,40 +209,112 @@ class Run:
         happened), `EffectFailedError` when the effect was certainly not made, and for a tool that
         reads `StepFailedError`.
         """
-        values = tool.bind(arguments, named)
-        if tool.effect == "read":
-            return cast("T", await self._perform(self._read(tool, values)))
-        operation = EffectOperation(self._session, tool, values)
-        self._issue(operation, lambda key: self._name_effect(operation, key))
-        return cast("T", await operation.future)  # type: ignore[misc]
+        return cast("T", await call_tool(self._session, tool, tool.bind(arguments, named)))
 
-    def _read(self, tool: Tool[Any, Any], values: dict[str, Any]) -> StepOperation:
-        async def call_async() -> Any:
-            return await tool.function(**values)
+    async def ask(
+        self,
+        agent: PydanticAgent[Any, Any],
+        prompt: str,
+        *,
+        output: Any = None,
+        context: Sequence[Any] = (),
+        tools: Sequence[Tool[..., Any]] = (),
+        deps: Any = None,
+        conversation: str | None = None,
+        escalate: bool = True,
+        name: str | None = None,
+    ) -> Any:
+        """Have a Pydantic AI agent answer, and a person where it cannot.
 
-        def call_sync() -> Any:
-            return tool.function(**values)
+        Each request to a model is recorded once and each call of a tool goes through the gateway,
+        with an effect key of its own. `output` is the type of the answer (else the agent's own),
+        `context` are passages or other texts that the answer is to rest on, `tools` declared tools
+        that it may call beside the agent's functions, `deps` its dependencies, made afresh by this
+        code after a restart. With `conversation` it sees what was said under that name before, in
+        this run and in others of the tenant.
 
-        awaited = is_async(tool.function)
-        retry = Retry(attempts=tool.attempts, base=tool.pause, give_up_on=tool.refused)
-        arguments = canonical(values, f"tool {tool.name!r}")
-        plan = StepPlan(
-            "read",
-            call_async if awaited else call_sync,
-            arguments,
-            tool.result,
-            tool.version,
-            retry,
-            tool.timeout,
-            None,
-            awaited,
+        When no usable answer comes (no model answers, the answer does not fit, the agent goes round
+        in circles) an inbox task asks a person; with `escalate=False` raises `AskFailedError`.
+        Raises `BudgetExhaustedError` when a person says to finish without what it still wanted.
+        """
+        from interlock.models.ask import Question
+
+        asker = self._session.services.asker()
+        question = Question(
+            prompt=prompt,
+            output=output,
+            context=context,
+            tools=tools,
+            deps=deps,
+            conversation=conversation,
+            escalate=escalate,
+            name=name or agent.name or "ask",
         )
-        return StepOperation(self._session, tool.name, plan)
+        return (await asker.ask(RunOperations(self._session), agent, question)).output
 
-    def _name_effect(self, operation: EffectOperation, key: str) -> None:
+    # Plans.
+
+    async def plan(
+        self,
+        agent: PydanticAgent[Any, Any],
+        goal: str,
+        *,
+        tools: Sequence[Tool[..., Any]],
+        approve: str | None = None,
+        max_steps: int = 20,
+        max_replans: int = 2,
+        max_proposals: int = 3,
+        check: Callable[[Plan], Sequence[str]] | None = None,
+    ) -> Plan:
+        """Have a model make an explicit plan: calls of `tools` that reach `goal`.
+
+        The plan is checked before anything happens, also by `check`: a pure function that says
+        what is wrong with it. A wrong plan goes back to the model with the problems; after
+        `max_proposals` wrong ones a person is asked. `approve` is the role that has to approve the
+        plan. `max_replans` is how often `execute` may have another plan made for the rest after a
+        failure; `max_steps` bounds each plan.
+
+        Raises `PlanFailedError` when no valid plan is found or it is rejected, and
+        `InvalidInputError` when two tools have the same name.
+        """
+        planning = Planning(
+            agent=agent,
+            goal=goal,
+            tools=by_name(tools),
+            approve=approve,
+            max_steps=max_steps,
+            max_replans=max_replans,
+            max_proposals=max_proposals,
+            check=check,
+        )
+        return await make_plan(self._plan_host(), planning)
+
+    async def execute(
+        self, plan: Plan, *, tools: Sequence[Tool[..., Any]] | None = None
+    ) -> dict[str, Any]:
+        """Carry out a plan; the results of its steps by id.
+
+        Steps that do not depend on each other run at the same time, each through `call`. When one
+        fails, what depends on it is skipped and the rest is finished; then the model makes another
+        plan for what is left, at most `max_replans` times. A plan that `plan` did not make needs
+        `tools`, is checked first, and is not replaced.
+
+        Raises `PlanFailedError`, whose `results` are those of the steps that are done, and
+        `InvalidInputError` for a wrong plan: then nothing happened.
+        """
+        return await carry_out(self._plan_host(), plan, tools)
+
+    def _plan_host(self) -> PlanHost:
         session = self._session
-        operation.effect_key = EffectKey(
-            derived_id("effect", session.run_id, session.generation, key)
+
+        async def call(name: str, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
+            return await call_tool(session, tool, values, name)
+
+        async def note(name: str, kind: str, header: dict[str, Any], body: bytes) -> None:
+            await self._perform(NoteOperation(session, name, kind, header, body))
+
+        return PlanHost(
+            ask=self.ask, escalate=self.escalate, call=call, note=note, numbers=self._plan_numbers
         )
 
     # Waiting.

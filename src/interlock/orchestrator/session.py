@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from interlock.base.failure import Failure, failure_of
 from interlock.clock import Acting, Clock, Threads
@@ -30,11 +30,15 @@ from interlock.journal.journal import Journal
 from interlock.journal.rows import Mail, RunRow
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import Ending, end_of_run, ended_row, waiting_for_children
+from interlock.orchestrator.feed import Feed
 from interlock.orchestrator.history import History
 from interlock.orchestrator.loop import RunLoop, user_line
 from interlock.orchestrator.mailbox import Mailbox
 from interlock.orchestrator.operation import UNSET, DurableFuture, Operation, OperationHost
 from interlock.orchestrator.waits import ChildOperation, TimerOperation
+
+if TYPE_CHECKING:
+    from interlock.models.ask import Asker
 
 __all__ = ["Services", "Session", "TornDown"]
 
@@ -55,6 +59,12 @@ class Services(Protocol):
     loop: asyncio.AbstractEventLoop
     residency_us: int
     worker: str
+
+    feed: Feed
+
+    def asker(self) -> Asker:
+        """What asks models for the runs of this executor."""
+        ...
 
     def may_act_seconds(self) -> float:
         """How long this process may still make effects."""
@@ -132,6 +142,7 @@ class Session(OperationHost):
         self._broken: InterlockError | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._missed: list[Callable[[], None]] = []
+        self.left_over: tuple[Draft, ...] = ()
         self.now_us = history.began_us() or services.clock.now_us()
         self._loop = RunLoop(self, services.loop, salt=zlib.crc32(row.id.encode()))
         self._loop.time_us = self.now_us
@@ -355,6 +366,30 @@ class Session(OperationHost):
             self._check_rest()
         return False
 
+    def commit_aside(self, commits: Sequence[Commit], then: Callable[[], None]) -> None:
+        """Write to streams of others (see `OperationHost`)."""
+        waiting = len(commits)
+
+        def done(result: Result | StorageError) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if isinstance(result, StorageError):
+                self.services.failed(result)
+            elif waiting == 0:
+                if not self.closed:
+                    then()
+                self.working(-1)
+
+        self.working(+1)
+        for commit in commits:
+            self.services.journal.submit(commit, done)
+
+    def stop_run(self, reason: str) -> None:
+        """The run's own code cancels the run: as a request to cancel would, at this point."""
+        self.cancel_reason = self.cancel_reason or reason
+        if self._root is not None:
+            self._root.cancel()
+
     def working(self, change: int) -> None:
         """Count work in flight on the host."""
         self._busy += change
@@ -486,6 +521,7 @@ class Session(OperationHost):
             if operation.needs_the_end():
                 operation.future = None
             else:
+                self.left_over += operation.left_over()
                 operation.stop()
                 self._discard(operation)
         self._loop.tear_down()

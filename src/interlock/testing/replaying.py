@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from interlock.app import App
 from interlock.clock import Acting, Clock, InlineThreads, Threads
@@ -20,12 +20,16 @@ from interlock.journal.journal import Journal
 from interlock.journal.rows import RunRow
 from interlock.journal.store import Store
 from interlock.orchestrator.agent import Agent
+from interlock.orchestrator.feed import Feed
 from interlock.orchestrator.history import History
 from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
 from interlock.testing.external import SilentOutside
 from interlock.testing.interpreter import Stage
 from interlock.testing.virtual_clock import Surroundings, VirtualClock, VirtualLoop
+
+if TYPE_CHECKING:
+    from interlock.models.ask import Asker
 
 __all__ = ["replay_problems"]
 
@@ -57,8 +61,13 @@ class _Replay:
         self.threads: Threads = InlineThreads()
         self.acting = Acting()
         self.loop: asyncio.AbstractEventLoop = loop
+        self.feed = Feed()
         self._app = app
         self.is_over = loop.create_future()
+
+    def asker(self) -> Asker:
+        """What would ask models; the journal answers instead."""
+        return self._app.asker(self.clock)
 
     def may_act_seconds(self) -> float:
         """Never: a replay acts on nothing."""

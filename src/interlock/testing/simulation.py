@@ -231,6 +231,7 @@ class Simulation:
             agents=app.agents,
             options=options,
             code_version=_VERSION,
+            asker=lambda: app.asker(self._clock),
             session_type=variant.session,
         )
         inside = Client(journal, self._clock, app.agents, _VERSION, executor)

@@ -95,6 +95,42 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
         "read_failed", "/get#1", {"attempts": 1}, {"args": {}, "result": FAILURE},
         "Read 'get' failed for good after 1 attempt: ValueError: no such card.",
     ),
+    (
+        "read_completed", "/2/plan:1:fetch:get#1", {}, {"args": {}, "result": 1},
+        "Read 'get' (step 'fetch' of plan 1) completed. Answer: 1.",
+    ),
+    (
+        "effect_unknown", "/2/plan:2:send:pay:all#1", EFFECT, FAILURE,
+        ("Whether the call of tool 'pay:all' (step 'send' of plan 2) happened is unknown: "
+        "ValueError: no such card."),
+    ),
+    (
+        "plan_accepted", "/plan:1#1",
+        {"plan": 1, "approved_by": "ana", "steps": [{"id": "fetch"}, {"id": "send"}]},
+        {"goal": "Refund it.", "plan": {"steps": []}},
+        ('Accepted plan 1: fetch, send, approved by ana. Goal: "Refund it.". Plan: '
+        '{"steps": []}.'),
+    ),
+    (
+        "plan_refused", "/plan:1#1", {"plan": 1, "attempt": 2, "problems": 1},
+        {"problems": ["the plan has no steps."]},
+        ('Refused proposal 2 for plan 1, which has 1 problem. Problems: ["the plan has no '
+        'steps."].'),
+    ),
+    (
+        "plan_step_failed", "/1/plan:1:send:pay#1", {"plan": 1, "step": "send"}, FAILURE,
+        "Step 'send' of plan 1 could not be called: ValueError: no such card.",
+    ),
+    (
+        "plan_failed", "/plan:1#2",
+        {"plan": 1, "failed": ["send"], "skipped": ["report"], "next": "replan"},
+        {"send": "no such card"},
+        "Plan 1 failed at send; skipped: report. Another plan is made for the rest.",
+    ),
+    (
+        "plan_failed", "/plan:1#2", {"plan": 1, "failed": ["send"], "next": "give_up"}, {},
+        "Plan 1 failed at send. It is given up.",
+    ),
     ("operation_cancelled", "/sleep#1", {}, None, "The code gave up waiting for 'sleep'."),
     (
         "effect_intended", "/pay#1", EFFECT, {"amount": 3},

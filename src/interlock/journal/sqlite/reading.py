@@ -13,6 +13,7 @@ from interlock.errors import StorageCorruptError
 from interlock.journal.event import NO_BODY, Entry, Event, Header, event_hash
 from interlock.journal.record import ChangedHead, HeadsAt, Record
 from interlock.journal.rows import (
+    BudgetRow,
     EffectRow,
     EffectState,
     Head,
@@ -260,6 +261,16 @@ class SqliteReading:
         """One effect, or None."""
         row = self._row("effect", {"effect_key": effect_key})
         return EffectRow(*row) if row else None
+
+    def budgets(self, prefix: str = "", limit: int = 100) -> list[BudgetRow]:
+        """Accounts whose names begin with `prefix`, in the order of their names' code points."""
+        rows = self._rows("budgets", {"prefix": prefix, "limit": limit})
+        return [BudgetRow(*row) for row in rows]
+
+    def budget(self, account: str) -> BudgetRow | None:
+        """One account, or None when it was never set."""
+        row = self._row("budget", {"account": account})
+        return BudgetRow(*row) if row else None
 
     def unique_holder(self, scope: str, key: str) -> str | None:
         """The stream that claimed (scope, key), or None."""

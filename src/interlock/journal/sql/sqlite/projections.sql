@@ -158,7 +158,10 @@ ON CONFLICT DO NOTHING;
 -- News for a run that waits; orders also for one that is queued or parked.
 UPDATE runs SET wake_at_us = 0, updated_at_us = :at_us
 WHERE id = :run AND (
-    (state = 'waiting' AND :kind IN ('signal', 'decision', 'resolution', 'child'))
+    (
+        state = 'waiting'
+        AND :kind IN ('signal', 'decision', 'resolution', 'child', 'budget_raised')
+    )
     OR (state IN ('queued', 'waiting', 'parked') AND :kind IN ('cancel', 'retry'))
 );
 
@@ -178,15 +181,20 @@ ON CONFLICT DO NOTHING;
 INSERT INTO budgets (account, spend_limit, held, spent) VALUES (:account, :limit, 0, 0)
 ON CONFLICT (account) DO UPDATE SET spend_limit = excluded.spend_limit;
 
+-- name: budget_raised
+-- More may be spent on an account that was set; the largest integer is the end of it.
+UPDATE budgets SET spend_limit = min(spend_limit, 9223372036854775807 - :amount) + :amount
+WHERE account = :account;
+
 -- name: hold_counted
 -- Count a reservation on its account; before the hold is stored, so that it counts once.
 UPDATE budgets SET held = held + :amount
 WHERE account = :account AND NOT EXISTS (SELECT 1 FROM budget_holds WHERE hold = :hold);
 
 -- name: hold_stored
--- A reservation.
+-- A reservation; on an account that was never set it is none, now or later.
 INSERT INTO budget_holds (hold, account, amount, settled)
-VALUES (:hold, :account, :amount, NULL)
+SELECT :hold, account, :amount, NULL FROM budgets WHERE account = :account
 ON CONFLICT DO NOTHING;
 
 -- name: spend_counted

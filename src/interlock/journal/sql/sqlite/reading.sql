@@ -257,6 +257,17 @@ SELECT
     settled_at_us, position, result_position
 FROM effects WHERE effect_key = :effect_key;
 
+-- name: budgets
+-- Accounts whose names begin alike, by name; U+10FFFF ends the range, since no name holds it.
+SELECT account, spend_limit, held, spent FROM budgets
+WHERE account >= :prefix AND account < :prefix || char(1114111)
+ORDER BY account
+LIMIT :limit;
+
+-- name: budget
+-- One account.
+SELECT account, spend_limit, held, spent FROM budgets WHERE account = :account;
+
 -- name: unique_holder
 -- Who claimed a key.
 SELECT holder FROM unique_keys WHERE scope = :scope AND key = :key;

@@ -1,0 +1,48 @@
+"""Budgets over HTTP: what may be spent, and letting more be spent."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from interlock.entry.access import IdempotencyKey, OpenService, ReadingService
+from interlock.entry.requests import BudgetsQuery, RaiseRequest
+from interlock.limits.amount import parse_amount, unit_of
+from interlock.observe.view import BudgetList, RaiseView, budget_view
+
+__all__ = ["budgets_router"]
+
+
+def budgets_router() -> APIRouter:
+    """The paths about budgets."""
+    router = APIRouter(prefix="/v1/budgets", tags=["budgets"])
+    router.add_api_route(
+        "", _list_budgets, response_model=BudgetList, summary="List accounts by name"
+    )
+    router.add_api_route(
+        "/raise",
+        _raise_budget,
+        methods=["POST"],
+        response_model=RaiseView,
+        summary="Let an account spend more",
+    )
+    return router
+
+
+async def _list_budgets(
+    service: ReadingService, query: Annotated[BudgetsQuery, Query()]
+) -> BudgetList:
+    """List accounts with what they may spend, what is held and what is spent."""
+    rows = service.store.budgets(query.prefix, query.limit)
+    return BudgetList(budgets=[budget_view(row) for row in rows])
+
+
+async def _raise_budget(service: OpenService, key: IdempotencyKey, body: RaiseRequest) -> RaiseView:
+    """Raise an account's limit, and tell the runs that wait for it."""
+    service.client.budget(body.account)  # A misspelt name comes before what is wrong with its unit.
+    amount = parse_amount(body.amount, unit_of(body.account), "amount")
+    raised = await service.client.raise_budget(body.account, amount, message_id=key, by=body.by)
+    return RaiseView(
+        budget=budget_view(raised.budget), message=raised.message, runs=list(raised.runs)
+    )

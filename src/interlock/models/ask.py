@@ -1,0 +1,286 @@
+"""`ask`: a Pydantic AI agent answers inside of a run, and a person where it cannot.
+
+The agent is used as it is. Its loop executes in the run's own code; each request to a model and
+each call of a tool is recorded once, so that after a crash the loop goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_ai import Agent
+from pydantic_ai.exceptions import (
+    ModelAPIError,
+    UnexpectedModelBehavior,
+    UsageLimitExceeded,
+)
+from pydantic_ai.messages import ModelMessage
+from pydantic_ai.models import Model
+from pydantic_ai.usage import UsageLimits
+
+from interlock.base.codec import describe
+from interlock.clock import Clock
+from interlock.contract import Contract
+from interlock.errors import (
+    AskFailedError,
+    BudgetExhaustedError,
+    DeclarationError,
+    LoopFoundError,
+    ModelFailedError,
+)
+from interlock.models.asking import Asking
+from interlock.models.conversations import earlier, history_rules_of, remember
+from interlock.models.durability import CURRENT, Durability
+from interlock.models.operations import Operations, PersonAnswer
+from interlock.models.registry import Candidate, ModelRegistry
+from interlock.models.toolset import GovernedToolset
+from interlock.tools.tool import Tool
+
+__all__ = ["Asked", "Asker", "Question"]
+
+_CHOICES: Final = ("retry", "answer", "give_up")
+_MOST_REQUESTS: Final = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What an agent is asked.
+
+    `output`: the type of the answer, the agent's own where it is None. `context` are passages or
+    other texts that the answer is to rest on. `tools` are declared tools that it may call beside
+    its own. `conversation` names what was said before. `escalate` tells whether a
+    person is asked when no usable answer comes; else the code gets the error.
+    """
+
+    prompt: str
+    output: Any = None
+    context: Sequence[Any] = ()
+    tools: Sequence[Tool[..., Any]] = ()
+    deps: Any = None
+    conversation: str | None = None
+    name: str = "ask"
+    escalate: bool = True
+
+    def text(self, note: str) -> str:
+        """The prompt as the model sees it: with its context, and what a person has added."""
+        parts = [self.prompt]
+        if self.context:
+            numbered = (f"[{i}] {_text(item)}" for i, item in enumerate(self.context, 1))
+            parts.append("Rest your answer on these passages:\n" + "\n\n".join(numbered))
+        return "\n\n".join([*parts, note] if note else parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """An answer. `messages` is all that was said for it; `by` names the person who gave it."""
+
+    output: Any
+    messages: Sequence[ModelMessage] = ()
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class _Problem:
+    kind: str
+    sentence: str
+    details: Any = None
+
+
+class Asker:
+    """Asks agents, for all runs of one executor.
+
+    `contracts` by agent; an agent without one gets the defaults. `models` are those that the
+    application has registered by name.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        contracts: Mapping[str, Contract],
+        models: Mapping[str, Model] | None = None,
+    ) -> None:
+        self._contracts = dict(contracts)
+        self._registry = ModelRegistry(clock, list(self._contracts.values()), models or {})
+        self._bound: dict[tuple[int, tuple[str, ...]], tuple[Agent[Any, Any], Durability]] = {}
+
+    def contract(self, agent: str) -> Contract:
+        """The contract of an agent of the application."""
+        found = self._contracts.get(agent)
+        if found is None:
+            found = self._contracts[agent] = Contract(agent=agent)
+        return found
+
+    async def ask(
+        self, operations: Operations, agent: Agent[Any, Any], question: Question
+    ) -> Asked:
+        """Have the agent answer.
+
+        Raises `AskFailedError` (or one of its kinds) when no usable answer came and no person gave
+        one, and `DeclarationError` for an agent that cannot be governed.
+        """
+        contract = self.contract(operations.agent)
+        candidates = self._candidates(contract, agent)
+        history = await self._earlier(operations, contract, candidates, question)
+        note = ""
+        while True:
+            asking = self._asking(operations, contract, candidates, question.name)
+            problem, asked = await self._once(asking, agent, candidates, question, note, history)
+            if asked is not None:
+                if question.conversation is not None:
+                    await remember(operations, question.conversation, asked.messages)
+                return asked
+            if not question.escalate:
+                raise _failed(problem)
+            answer = await _ask_person(operations, contract, question, problem)
+            if answer.choice == "answer":
+                return Asked(output=_valid(agent, question, answer), by=answer.by)
+            if answer.choice != "retry":
+                raise _failed(problem)
+            note = answer.note
+
+    def _asking(
+        self,
+        operations: Operations,
+        contract: Contract,
+        candidates: Sequence[Candidate],
+        name: str,
+    ) -> Asking:
+        return Asking(operations, contract, self._registry, candidates, name=name)
+
+    async def _earlier(
+        self,
+        operations: Operations,
+        contract: Contract,
+        candidates: Sequence[Candidate],
+        question: Question,
+    ) -> Sequence[ModelMessage]:
+        if question.conversation is None:
+            return ()
+        writer = Agent(candidates[0].model, name="summary")
+
+        async def summarise(prompt: str) -> str:
+            asking = self._asking(operations, contract, candidates, f"{question.name}.summary")
+            asked = Question(prompt=prompt, output=str, name="summary")
+            problem, summary = await self._once(asking, writer, candidates, asked, "", ())
+            if summary is None:
+                raise _failed(problem)
+            return str(summary.output)
+
+        return await earlier(
+            operations, question.conversation, history_rules_of(contract), summarise
+        )
+
+    def _candidates(self, contract: Contract, agent: Agent[Any, Any]) -> list[Candidate]:
+        named = contract.model.names()
+        if named:
+            return [self._registry.named(name) for name in named]
+        model = agent.model
+        if isinstance(model, str):
+            return [self._registry.named(model)]
+        if isinstance(model, Model):
+            return [self._registry.of(model)]
+        raise DeclarationError(
+            f"agent {agent.name!r} has no model. Give it one, or name one in the contract "
+            f"(model.name) of {contract.agent!r}."
+        )
+
+    def _durability(self, agent: Agent[Any, Any], candidates: Sequence[Candidate]) -> Durability:
+        key = (id(agent), tuple(candidate.name for candidate in candidates))
+        found = self._bound.get(key)
+        if found is None:
+            models = {candidate.name: candidate.model for candidate in candidates}
+            made = Durability(models=models, name=agent.name or "agent")
+            # The agent is kept with it, so that its id is not given to another.
+            found = self._bound[key] = (agent, cast("Durability", made.for_agent(agent)))
+        return found[1]
+
+    async def _once(
+        self,
+        asking: Asking,
+        agent: Agent[Any, Any],
+        candidates: Sequence[Candidate],
+        question: Question,
+        note: str,
+        history: Sequence[ModelMessage],
+    ) -> tuple[_Problem, Asked | None]:
+        toolsets = [GovernedToolset(question.tools)] if question.tools else []
+        token = CURRENT.set(asking)
+        try:
+            result = await agent.run(
+                question.text(note),
+                output_type=question.output,
+                deps=question.deps,
+                message_history=list(history) or None,
+                model=candidates[0].model,
+                capabilities=[self._durability(agent, candidates)],
+                toolsets=toolsets,
+                retries={"output": asking.contract.output.attempts - 1},
+                usage_limits=UsageLimits(request_limit=_MOST_REQUESTS),
+            )
+        except BudgetExhaustedError:
+            raise
+        except LoopFoundError as error:
+            return _Problem("loop", error.message, error.fields["loop"]), None
+        except ModelFailedError as error:
+            return _Problem("model", error.message), None
+        except UsageLimitExceeded as error:
+            return _Problem("requests", f"the agent asks for ever: {error}"), None
+        except (UnexpectedModelBehavior, ModelAPIError) as error:
+            return _Problem("output", _with_cause(error)), None
+        finally:
+            CURRENT.reset(token)
+        return _Problem("", ""), Asked(output=result.output, messages=result.new_messages())
+
+
+def _text(item: Any) -> str:
+    text = getattr(item, "text", None)
+    return text if isinstance(text, str) else str(item)
+
+
+def _with_cause(error: Exception) -> str:
+    cause = error.__cause__
+    text = str(error)
+    if isinstance(cause, ValidationError):
+        return f"{text}: {describe(cause)}"
+    return text if cause is None else f"{text}: {cause}"
+
+
+def _failed(problem: _Problem) -> AskFailedError:
+    if problem.kind == "loop":
+        return LoopFoundError(problem.sentence, loop=problem.details)
+    if problem.kind == "model":
+        return ModelFailedError(problem.sentence)
+    return AskFailedError(problem.sentence)
+
+
+async def _ask_person(
+    operations: Operations, contract: Contract, question: Question, problem: _Problem
+) -> PersonAnswer:
+    return await operations.ask_person(
+        "ask",
+        {
+            "question": f"Agent {operations.agent!r} could not answer: {problem.sentence} Let it "
+            "try again (your note is told to it), answer yourself (the value is the answer), or "
+            "give up?",
+            "asked": question.prompt,
+            "problem": problem.kind,
+            "details": problem.details,
+        },
+        to=contract.output.escalate_to or "",
+        choices=_CHOICES,
+        due_us=None,
+    )
+
+
+def _valid(agent: Agent[Any, Any], question: Question, answer: PersonAnswer) -> Any:
+    kind: Any = agent.output_type if question.output is None else question.output
+    try:
+        return TypeAdapter[Any](kind).validate_python(answer.value)
+    except ValidationError as error:
+        raise AskFailedError(
+            f"{answer.by or 'a person'} answered {question.name!r} with a value that does not fit: "
+            f"{describe(error)}."
+        ) from error

@@ -1,0 +1,282 @@
+"""One ask under way: everything that Pydantic AI's loop wants done outside passes through here.
+
+It is the code of a run: it computes, and leaves what is outside to the run's operations. A request
+to a model is tried on each model that the contract names, each attempt an operation with a hold of
+its own; a function tool becomes an effect or a read by the contract's rule; loops are watched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, cast
+
+from pydantic_ai.durable_exec import DurableOperation, ModelRequestParams, ToolsetCallToolParams
+from pydantic_ai.exceptions import ModelRetry, ToolFailed
+from pydantic_ai.messages import (
+    AgentStreamEvent,
+    ModelResponse,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+)
+from pydantic_ai.native_tools import MCPServerTool
+from pydantic_ai.toolsets import ToolsetTool
+from pydantic_core import to_json, to_jsonable_python
+
+from interlock.contract import Contract
+from interlock.errors import (
+    DeclarationError,
+    EffectFailedError,
+    InvalidInputError,
+    LoopFoundError,
+    ModelFailedError,
+    StepFailedError,
+)
+from interlock.limits.budget import Spent, WorstCase
+from interlock.models.loops import Loop, LoopWatch
+from interlock.models.operations import Attempt, Held, Operations, Outcome
+from interlock.models.registry import Candidate, ModelRegistry
+from interlock.models.rules import ToolRule, loop_limits_of, rule_for, tool_for
+from interlock.models.sending import sender, with_bounds
+from interlock.models.spending import Spending
+from interlock.models.transcript import Said, Transcript
+from interlock.tools.tool import Tool
+
+__all__ = ["Asking"]
+
+_FIRST_PAUSE = timedelta(seconds=1)
+_LONGEST_PAUSE = timedelta(minutes=1)
+
+
+class Asking:
+    """One ask: which models it may ask, what it may spend, what it has said and called so far."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        contract: Contract,
+        registry: ModelRegistry,
+        candidates: Sequence[Candidate],
+        *,
+        name: str,
+    ) -> None:
+        self.operations = operations
+        self.contract = contract
+        self.spending = Spending(operations, contract)
+        self.streaming: DurableOperation[Any, Any, Any] | None = None
+        self._registry = registry
+        self._candidates = candidates
+        self._name = name
+        self._loops = LoopWatch(loop_limits_of(contract))
+        self._transcripts: dict[str, Transcript] = {}
+        self._runs = 0
+        self._turn = 0
+
+    def next_run_id(self) -> str:
+        """An id for a run of Pydantic AI's loop, the same at every replay."""
+        self._runs += 1
+        return f"{self.operations.run_id}:{self._name}:{self._runs}"
+
+    def publish(self, event: AgentStreamEvent) -> None:
+        """Show a piece of an answer that is coming in."""
+        text = ""
+        if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
+            text = event.delta.content_delta
+        elif isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
+            text = event.part.content
+        if text:
+            self.operations.publish({"kind": "model_text", "ask": self._name, "text": text})
+
+    # Asking models.
+
+    async def request(
+        self, operation: DurableOperation[Any, Any, Any], params: ModelRequestParams
+    ) -> ModelResponse:
+        """Ask the models in order until one answers. Raises `ModelFailedError` when none does."""
+        _refuse_native_servers(params)
+        transcript = self._transcripts.setdefault(params.run_context.run_id or "", Transcript())
+        said = transcript.advance(params.messages)
+        self._turn += 1
+        reasons: list[str] = []
+        types: tuple[str, ...] = ()
+        for candidate in self._candidates:
+            outcome = await self._ask_one(operation, params, said, candidate)
+            if outcome.kind == "answered":
+                payload = json.loads(outcome.response)
+                response = cast("ModelResponse", operation.result_codec.load(payload))
+                transcript.answered(response)
+                return response
+            reasons.append(f"{candidate.name}: {outcome.reason}")
+            types = outcome.error_types
+        raise ModelFailedError(
+            f"no model answered {self._name!r}: {'; '.join(reasons)}", error_types=types
+        )
+
+    async def _ask_one(
+        self,
+        operation: DurableOperation[Any, Any, Any],
+        params: ModelRequestParams,
+        said: Said,
+        candidate: Candidate,
+    ) -> Outcome:
+        number = 1
+        while True:
+            attempt = self._attempt(operation, params, said, candidate, number)
+            outcome = await self.operations.request(attempt)
+            if outcome.kind == "exhausted":
+                await self.spending.exhausted(outcome.account, outcome.detail)
+                continue
+            over = number >= self.contract.model.attempts
+            if outcome.kind != "failed" or not outcome.transient or over:
+                return outcome
+            await self.operations.sleep(_pause(number, outcome))
+            number += 1
+
+    def _attempt(
+        self,
+        operation: DurableOperation[Any, Any, Any],
+        params: ModelRequestParams,
+        said: Said,
+        candidate: Candidate,
+        number: int,
+    ) -> Attempt:
+        settings = with_bounds(params.model_settings, self.contract)
+        bounded = replace(params, model_settings=settings)
+        price = self._registry.price(self.contract, candidate)
+        accounts = self.spending.for_request()
+        worst = WorstCase(tokens=said.size_bytes, model_calls=1)
+        if accounts:
+            most = int(settings.get("max_tokens") or self.contract.model.max_output_tokens)
+            worst = self.spending.worst_request(candidate, price, params, said.size_bytes, most)
+        return Attempt(
+            name=f"{self._name}.model",
+            model=candidate.name,
+            provider=candidate.provider,
+            number=number,
+            digest=_digest(said, params),
+            prefix=said.prefix,
+            said=said.new,
+            send=sender(
+                operation, self.streaming, bounded, candidate, price, self.operations.followed
+            ),
+            timeout=timedelta(seconds=self.contract.model.timeout_seconds),
+            gate=candidate.gate,
+            accounts=accounts,
+            worst=worst,
+            price=price.as_header() if price is not None and accounts else None,
+        )
+
+    # Calling tools.
+
+    def rule(self, name: str, tool: object | None) -> ToolRule:
+        """How a function of the agent's own is called."""
+        metadata: Mapping[str, Any] | None = None
+        if isinstance(tool, ToolsetTool):
+            metadata = cast("ToolsetTool[Any]", tool).tool_def.metadata
+        return rule_for(self.contract, name, metadata)
+
+    async def call_function(
+        self, operation: DurableOperation[Any, Any, Any], params: ToolsetCallToolParams
+    ) -> Any:
+        """Call a function of the agent's own through the gateway."""
+
+        async def function(**_arguments: Any) -> Any:
+            return operation.result_codec.dump(await operation.handler(params))
+
+        tool = tool_for(params.name, self.rule(params.name, params.tool), function)
+        arguments = cast("dict[str, Any]", to_jsonable_python(params.tool_args))
+        payload = await self._watched(tool, arguments, lambda: self._call(tool, arguments))
+        return operation.result_codec.load(payload)
+
+    async def call_declared(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> Any:
+        """Call a declared tool; wrong arguments are told to the model, which may mend them."""
+        try:
+            values = tool.bind((), arguments)
+        except InvalidInputError as error:
+            raise ModelRetry(error.message) from error
+        return await self._watched(tool, arguments, lambda: self._call(tool, values))
+
+    async def _watched(
+        self, tool: Tool[..., Any], arguments: dict[str, Any], call: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        self._refuse(self._loops.before_call(tool.name, arguments, turn=self._turn))
+        try:
+            result = await call()
+        except (StepFailedError, EffectFailedError) as error:
+            self._refuse(self._loops.after_call(tool.name, arguments, None, error.message))
+            raise ToolFailed(error.message) from error
+        digest = hashlib.sha256(to_json(result)).hexdigest()
+        self._refuse(self._loops.after_call(tool.name, arguments, digest))
+        return result
+
+    def _refuse(self, loop: Loop | None) -> None:
+        if loop is not None:
+            raise LoopFoundError(loop.sentence, loop=loop.as_details())
+
+    async def _call(self, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
+        accounts = self.spending.for_call()
+        if not accounts:
+            return await self.operations.call(tool, values)
+        worst = WorstCase(tool_calls=1, milliseconds=int(tool.timeout.total_seconds() * 1000))
+        held = await self._held(worst)
+        began_us = self.operations.now_us()
+        try:
+            return await self.operations.call(tool, values)
+        finally:
+            taken = Spent(
+                tool_calls=1, milliseconds=max(0, self.operations.now_us() - began_us) // 1000
+            )
+            await self.operations.settle(held, taken)
+
+    async def _held(self, worst: WorstCase) -> Held:
+        while True:
+            held = await self.operations.hold(self.spending.for_call(), worst)
+            if not held.account:
+                return held
+            await self.spending.exhausted(held.account, held.detail)
+
+    # Everything else that is outside.
+
+    async def work(self, operation: DurableOperation[Any, Any, Any], params: Any) -> Any:
+        """List a server's tools, check arguments, and what else Pydantic AI does outside."""
+
+        async def perform() -> Any:
+            return to_jsonable_python(operation.result_codec.dump(await operation.handler(params)))
+
+        name = _work_name(operation)
+        payload = await self.operations.work(name, [], perform)
+        return operation.result_codec.load(payload)
+
+
+def _refuse_native_servers(params: ModelRequestParams) -> None:
+    for tool in params.model_request_parameters.native_tools:
+        if isinstance(tool, MCPServerTool):
+            raise DeclarationError(
+                f"the agent has MCP server {tool.id!r} as a native tool: its provider would call "
+                "it by itself, so no policy, ledger or approval would see the calls. Connect it here."
+            )
+
+
+def _work_name(operation: DurableOperation[Any, Any, Any]) -> str:
+    found = operation.operation_id
+    words = type(found).__name__.removesuffix("Id")
+    return f"{words}:{getattr(found, 'toolset_id', getattr(found, 'capability_id', ''))}"
+
+
+def _digest(said: Said, params: ModelRequestParams) -> str:
+    offered = params.model_request_parameters
+    names = [tool.name for tool in (*offered.function_tools, *offered.output_tools)]
+    material = f"{said.digest}:{json.dumps(names)}:{offered.output_mode}"
+    return hashlib.sha256(material.encode()).hexdigest()[:32]
+
+
+def _pause(number: int, outcome: Outcome) -> timedelta:
+    """Before the next attempt: what the provider asked for, or twice as long as the last time."""
+    if outcome.retry_after_us:
+        return timedelta(microseconds=outcome.retry_after_us)
+    return min(_FIRST_PAUSE * 2 ** (number - 1), _LONGEST_PAUSE)

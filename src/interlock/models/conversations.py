@@ -1,0 +1,54 @@
+"""Conversations that outlive an ask: what was said under a name, as far as the rules keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
+
+from interlock.contract import Contract
+from interlock.models.history import (
+    HistoryRules,
+    needs_summary,
+    summary_request,
+    trim,
+    with_summary,
+)
+from interlock.models.operations import Operations
+
+__all__ = ["earlier", "history_rules_of", "remember"]
+
+Summarise = Callable[[str], Awaitable[str]]
+
+
+def history_rules_of(contract: Contract) -> HistoryRules:
+    """How much of a conversation the contract lets a model see."""
+    terms = contract.conversation
+    return HistoryRules(
+        keep_messages=terms.keep_messages,
+        keep_tokens=terms.keep_tokens,
+        summarise=terms.summarise,
+    )
+
+
+async def earlier(
+    operations: Operations, conversation: str, rules: HistoryRules, summarise: Summarise
+) -> Sequence[ModelMessage]:
+    """What was said in a conversation, trimmed by the rules; a model sums up what is left out."""
+    said: list[ModelMessage] = []
+    for body in await operations.read_conversation(conversation):
+        said += ModelMessagesTypeAdapter.validate_json(body)
+    if not said:
+        return ()
+    trimmed = trim(said, rules)
+    if not needs_summary(trimmed, rules):
+        return trimmed.kept
+    return with_summary(trimmed.kept, await summarise(summary_request(trimmed.dropped)))
+
+
+async def remember(
+    operations: Operations, conversation: str, messages: Sequence[ModelMessage]
+) -> None:
+    """Add what an ask has said to its conversation."""
+    said = ModelMessagesTypeAdapter.dump_json(list(messages))
+    await operations.extend_conversation(conversation, said)

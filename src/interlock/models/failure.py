@@ -1,0 +1,68 @@
+"""What a provider's error means: whether to try again, when, and whether it may have cost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic_ai.exceptions import (
+    ModelAPIError,
+    ModelConnectionError,
+    ModelHTTPError,
+    ModelQuotaExceededError,
+    ModelRateLimitError,
+    ModelServerError,
+    ModelUnavailableError,
+    UnexpectedModelBehavior,
+)
+
+from interlock.base.failure import failure_of
+from interlock.models.operations import SendError
+
+__all__ = ["send_failure"]
+
+_TRANSIENT = (
+    ModelConnectionError,
+    ModelRateLimitError,
+    ModelServerError,
+    ModelUnavailableError,
+)
+_NEVER_SENT = ("pool", "connect")
+_REFUSED = range(400, 500)
+_LONGEST_WAIT_SECONDS = 3600.0
+
+
+def send_failure(error: Exception) -> SendError:
+    """An error of a provider or its library, told in our words. Its message holds no content.
+
+    A request that never left costs nothing, and one that the provider refused (a status of 4xx)
+    costs nothing either; whatever else went wrong may have cost all that it may cost.
+    """
+    failure = failure_of(error)
+    return SendError(
+        failure.message,
+        types=failure.types,
+        transient=_is_transient(error),
+        sent=not (isinstance(error, ModelConnectionError) and error.phase in _NEVER_SENT),
+        free=_is_refused(error),
+        retry_after=_retry_after(error),
+    )
+
+
+def _is_transient(error: Exception) -> bool:
+    if isinstance(error, ModelQuotaExceededError):
+        return False
+    # A body that cannot be read (an error without a kind) is what a provider in trouble sends.
+    unreadable = type(error) is ModelAPIError or isinstance(error, UnexpectedModelBehavior)
+    return unreadable or isinstance(error, (*_TRANSIENT, OSError))
+
+
+def _is_refused(error: Exception) -> bool:
+    refused = isinstance(error, ModelHTTPError) and error.status_code in _REFUSED
+    return refused and not error.in_stream
+
+
+def _retry_after(error: Exception) -> timedelta | None:
+    seconds = error.retry_after if isinstance(error, ModelAPIError) else None
+    if seconds is None or seconds < 0:
+        return None
+    return timedelta(seconds=min(seconds, _LONGEST_WAIT_SECONDS))

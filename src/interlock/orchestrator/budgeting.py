@@ -1,0 +1,142 @@
+"""Holds: what a call may take at most is kept back from its budgets before it is made.
+
+The hold and the event that announces the call are one commit, and so are the settlement and the
+outcome. An account that does not exist yet is opened, and the hold is asked for again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from interlock.journal.event import Draft, Header
+from interlock.journal.guard import Refused
+from interlock.limits.budget import (
+    Account,
+    Hold,
+    Spent,
+    WorstCase,
+    opening,
+    reserve,
+    settle,
+    settle_worst_case,
+)
+from interlock.models.operations import Held
+from interlock.orchestrator.operation import Operation, OperationHost
+
+__all__ = ["Budgeted", "HoldOperation", "SettleOperation"]
+
+
+class Budgeted(Operation):
+    """An operation that holds its worst case before it acts."""
+
+    __slots__ = ("_asked",)
+
+    def __init__(self, session: OperationHost, name: str) -> None:
+        super().__init__(session, name)
+        self._asked: tuple[str, Header, tuple[Account, ...], WorstCase] | None = None
+
+    def reserve(
+        self, kind: str, header: Header, accounts: tuple[Account, ...], worst: WorstCase
+    ) -> None:
+        """Record an event together with its hold; `exhausted` follows where a budget refuses."""
+        self._asked = (kind, header, accounts, worst)
+        session = self.session
+        reservation = reserve(
+            accounts,
+            worst,
+            run=session.run_id,
+            generation=session.generation,
+            key=self.key,
+            attempt=1,
+        )
+        holds = [[hold.id, hold.account, hold.amount] for hold in reservation.holds]
+        draft = Draft(kind, self.key, {**header, "holds": holds})
+        session.record(self, draft, guards=reservation.guards, also=reservation.drafts)
+
+    def holds_of(self, header: Header) -> tuple[Hold, ...]:
+        """The holds that an event wrote with it."""
+        return tuple(Hold(id, account, amount, self.key) for id, account, amount in header["holds"])
+
+    def refused(self, refusal: Refused) -> None:
+        """A budget refused the hold, or does not exist yet."""
+        if refusal.reason == "budget_absent" and self._asked is not None:
+            accounts = [a for a in self._asked[2] if a.name == refusal.subject]
+            self.session.commit_aside(opening(accounts), self._again)
+        elif refusal.reason == "budget_exhausted":
+            self.exhausted(refusal.subject, refusal.detail)
+        else:
+            super().refused(refusal)
+
+    def _again(self) -> None:
+        if self._asked is not None and self.open and not self.cancel_asked:
+            self.reserve(*self._asked)
+
+    def exhausted(self, account: str, detail: str) -> None:
+        """A budget has too little left; nothing is held."""
+        raise NotImplementedError
+
+
+class HoldOperation(Budgeted):
+    """Holds the worst case of a tool's call."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"call_held", "budget_refused"})
+    ends = kinds
+    wait_kind = "budget"
+    __slots__ = ("accounts", "worst")
+
+    def __init__(
+        self, session: OperationHost, accounts: tuple[Account, ...], worst: WorstCase
+    ) -> None:
+        super().__init__(session, "hold")
+        self.accounts = accounts
+        self.worst = worst
+
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
+        """The hold is there, or it is not."""
+        if kind == "budget_refused":
+            self.resolve(Held(account=header["account"], detail=header["detail"]))
+        else:
+            self.resolve(Held(self.holds_of(header)))
+
+    def start(self) -> None:
+        """Ask the budgets."""
+        self.reserve("call_held", {}, self.accounts, self.worst)
+
+    def exhausted(self, account: str, detail: str) -> None:
+        """A budget has too little left."""
+        header = {"account": account, "detail": detail}
+        self.session.record(self, Draft("budget_refused", self.key, header))
+
+    def waits_for(self) -> str:
+        """In words."""
+        return "its budgets"
+
+
+class SettleOperation(Operation):
+    """Takes what a tool's call has used, and returns the rest."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"call_settled"})
+    ends = kinds
+    wait_kind = "budget"
+    __slots__ = ("holds", "spent")
+
+    def __init__(
+        self, session: OperationHost, holds: tuple[Hold, ...], spent: Spent | None
+    ) -> None:
+        super().__init__(session, "settle")
+        self.holds = holds
+        self.spent = spent
+
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
+        """It is settled."""
+        self.resolve(None)
+
+    def start(self) -> None:
+        """Settle all at once."""
+        spent = self.spent
+        also = settle_worst_case(self.holds) if spent is None else settle(self.holds, spent)
+        self.session.record(self, Draft("call_settled", self.key), also=also)
+
+    def waits_for(self) -> str:
+        """In words."""
+        return "its budgets"

@@ -1,0 +1,80 @@
+"""Conversations as streams: read up to a recorded place, and extended in the run's own transaction.
+
+A conversation belongs to a tenant. What a run has read of it is named by the seq of its last event,
+so a replay reads the same although others have gone on since.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from interlock.errors import BodyErasedError
+from interlock.journal.event import Draft, Header
+from interlock.journal.guard import Append
+from interlock.journal.store import Store
+from interlock.orchestrator.operation import Operation, OperationHost
+
+__all__ = ["ExtendConversationOperation", "ReadConversationOperation", "conversation_stream"]
+
+
+def conversation_stream(tenant: str, name: str) -> str:
+    """The stream of a tenant's conversation."""
+    escaped = (part.replace("%", "%25").replace("/", "%2F") for part in (tenant, name))
+    return "/".join(("conversation", *escaped))
+
+
+class ReadConversationOperation(Operation):
+    """Reads what was said so far; the result is a list of bodies, one for each ask."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"conversation_read"})
+    ends = kinds
+    wait_kind = "conversation"
+    __slots__ = ("store", "stream")
+
+    def __init__(self, session: OperationHost, store: Store, stream: str) -> None:
+        super().__init__(session, "conversation")
+        self.store = store
+        self.stream = stream
+
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
+        """Read up to the recorded place. Raises `BodyErasedError` for what was erased."""
+        bodies: list[bytes] = []
+        limit = header["seq"]
+        for entry in self.store.read(self.stream, limit=limit) if limit else ():
+            if entry.erased:
+                raise BodyErasedError(
+                    f"conversation {self.stream!r}: a part that the run needs was erased. Cancel "
+                    "the run, or start a new conversation."
+                )
+            bodies.append(entry.body or b"[]")
+        self.resolve(bodies)
+
+    def start(self) -> None:
+        """Record how far it is read."""
+        head = self.store.head(self.stream)
+        header = {"conversation": self.stream, "seq": 0 if head is None else head.seq}
+        self.session.record(self, Draft("conversation_read", self.key, header))
+
+
+class ExtendConversationOperation(Operation):
+    """Adds what an ask has said."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"conversation_extended"})
+    ends = kinds
+    wait_kind = "conversation"
+    __slots__ = ("said", "stream")
+
+    def __init__(self, session: OperationHost, stream: str, said: bytes) -> None:
+        super().__init__(session, "remember")
+        self.stream = stream
+        self.said = said
+
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
+        """It is added."""
+        self.resolve(None)
+
+    def start(self) -> None:
+        """Add it, in one transaction with the run's own event."""
+        said = Draft("messages_said", "", {"run": self.session.run_id}, self.said)
+        draft = Draft("conversation_extended", self.key, {"conversation": self.stream})
+        self.session.record(self, draft, appends=(Append(self.stream, (said,)),))

@@ -1,0 +1,196 @@
+"""A run as the block of models may use it (see `models.operations`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+from interlock.base.codec import canonical, codec_for
+from interlock.base.identifier import derived_id
+from interlock.journal.event import Draft, Header
+from interlock.limits.budget import Account, Spent, WorstCase, raising
+from interlock.models.operations import Attempt, Held, Outcome, PersonAnswer
+from interlock.orchestrator.budgeting import HoldOperation, SettleOperation
+from interlock.orchestrator.calling import call_tool
+from interlock.orchestrator.conversations import (
+    ExtendConversationOperation,
+    ReadConversationOperation,
+    conversation_stream,
+)
+from interlock.orchestrator.operation import Operation, OperationHost
+from interlock.orchestrator.requests import RequestOperation
+from interlock.orchestrator.retry import NO_RETRY
+from interlock.orchestrator.session import Session
+from interlock.orchestrator.steps import StepOperation, StepPlan
+from interlock.orchestrator.waits import Decision, TaskOperation, TimerOperation
+from interlock.tools.tool import Tool
+
+__all__ = ["RunOperations"]
+
+_US = timedelta(microseconds=1)
+
+
+class RunOperations:
+    """One run's operations. Each method is recorded once and answers the same on a replay."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._session.run_id
+
+    @property
+    def agent(self) -> str:
+        """The agent that the run executes."""
+        return self._session.agent_name
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that the run belongs to."""
+        return self._session.row.tenant
+
+    def now_us(self) -> int:
+        """The run's time."""
+        return self._session.now_us
+
+    def in_code(self) -> bool:
+        """Whether the caller is the run's own code."""
+        return self._session.in_code()
+
+    def live(self) -> bool:
+        """Whether what happens now happens for the first time."""
+        return self._session.live
+
+    async def request(self, attempt: Attempt) -> Outcome:
+        """Ask a model once."""
+        return cast("Outcome", await self._perform(RequestOperation(self._session, attempt)))
+
+    async def call(self, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
+        """Call a tool through the gateway."""
+        return await call_tool(self._session, tool, values)
+
+    async def work(self, name: str, arguments: Any, function: Callable[[], Awaitable[Any]]) -> Any:
+        """Do something outside and record its JSON result once."""
+        plan = StepPlan(
+            "step",
+            function,
+            canonical(arguments, f"step {name!r}"),
+            codec_for(Any),
+            "",
+            NO_RETRY,
+            None,
+            None,
+            True,
+        )
+        return await self._perform(StepOperation(self._session, name, plan))
+
+    async def hold(self, accounts: tuple[Account, ...], worst: WorstCase) -> Held:
+        """Keep the worst case of a tool's call back from the budgets."""
+        return cast("Held", await self._perform(HoldOperation(self._session, accounts, worst)))
+
+    async def settle(self, held: Held, spent: Spent) -> None:
+        """Take what the call used, and return the rest."""
+        await self._perform(SettleOperation(self._session, held.holds, spent))
+
+    async def raise_budget(self, account: str, amount: int, by: str) -> None:
+        """Raise a budget's limit by a person's word."""
+        await self._perform(_RaiseOperation(self._session, account, amount, by))
+
+    async def ask_person(
+        self,
+        kind: str,
+        question: dict[str, Any],
+        *,
+        to: str,
+        choices: Sequence[str],
+        due_us: int | None,
+    ) -> PersonAnswer:
+        """Open an inbox task and wait for its decision."""
+        session = self._session
+        operation = TaskOperation(
+            session,
+            kind,
+            task_kind=kind,
+            role=to,
+            question=canonical({**question, "choices": list(choices)}, f"inbox task {kind!r}"),
+            due_us=due_us,
+        )
+
+        def name_task(key: str) -> None:
+            operation.task = derived_id("task", session.run_id, session.generation, key)
+
+        decision = cast("Decision", await session.issue(operation, name_task))
+        return PersonAnswer(
+            decision.choice, decision.value, decision.note, decision.by, decision.expired
+        )
+
+    async def read_conversation(self, name: str) -> Sequence[bytes]:
+        """What was said in a conversation before."""
+        store = self._session.services.journal.store
+        stream = conversation_stream(self.tenant, name)
+        return await self._perform(ReadConversationOperation(self._session, store, stream))
+
+    async def extend_conversation(self, name: str, said: bytes) -> None:
+        """Add to a conversation."""
+        stream = conversation_stream(self.tenant, name)
+        await self._perform(ExtendConversationOperation(self._session, stream, said))
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Wait, durably."""
+        due_us = self._session.now_us + max(0, duration // _US)
+        await self._perform(TimerOperation(self._session, "pause", due_us))
+
+    def stop(self, reason: str) -> None:
+        """Cancel the run from inside."""
+        self._session.stop_run(reason)
+
+    def publish(self, fragment: dict[str, Any]) -> None:
+        """Show something to whoever follows the run live."""
+        self._session.services.feed.publish(self.run_id, fragment)
+
+    def followed(self) -> bool:
+        """Whether anybody follows the run live."""
+        return self._session.services.feed.followed(self.run_id)
+
+    async def _perform(self, operation: Operation) -> Any:
+        return await self._session.issue(operation)
+
+
+class _RaiseOperation(Operation):
+    """Raises a budget, in one transaction with the run's own event."""
+
+    kinds = frozenset({"budget_topped_up"})
+    ends = kinds
+    wait_kind = "budget"
+    __slots__ = ("account", "amount", "by")
+
+    def __init__(self, session: OperationHost, account: str, amount: int, by: str) -> None:
+        super().__init__(session, "top_up")
+        self.account = account
+        self.amount = amount
+        self.by = by
+
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
+        """The limit is raised."""
+        self.resolve(None)
+
+    def start(self) -> None:
+        """Raise it."""
+        session = self.session
+        message = derived_id("raise", session.run_id, session.generation, self.key)
+        commit = raising(self.account, self.amount, message_id=message, by=self.by)
+        header = {"account": self.account, "amount": self.amount, "by": self.by}
+        session.record(
+            self,
+            Draft("budget_topped_up", self.key, header, json.dumps({}).encode()),
+            guards=tuple(commit.guards),
+            appends=tuple(commit.appends),
+        )
+
+    def waits_for(self) -> str:
+        """In words."""
+        return f"budget {self.account!r} to be raised"
