@@ -12,7 +12,7 @@ from pathlib import Path
 from interlock.clock import SystemClock
 from interlock.journal import open_store
 from interlock.journal.event import Draft, Entry
-from interlock.journal.guard import Append, Commit, Committed
+from interlock.journal.guard import Append, Commit, Committed, UniqueKey
 from interlock.journal.store import Store
 
 __all__ = ["RecordedClock", "all_entries", "copy_of"]
@@ -69,4 +69,5 @@ def _commit(entry: Entry) -> Commit:
         raise_epoch=claim,
         after_seq=event.seq - 1,
     )
-    return Commit((append,), ())
+    claims = tuple(UniqueKey(*pair) for pair in event.header.get("unique", ()))
+    return Commit((append,), claims)
