@@ -23,6 +23,7 @@ from interlock.journal.rows import RunFilter
 from .agent import Incoming, Triage, desk_app
 from .connection import DeskConnection, patiently
 from .decider import OFFLINE, NearestExamples
+from .desk_model import check_model
 from .handbook import Handbook, read_handbook
 from .helpdesk import count_actions, ensure_running
 from .home import DEFAULT_HOME, HANDBOOK, MODEL_VARIABLE, DeskHome, HomeError, Orders
@@ -69,6 +70,7 @@ def demo(
     of what it reads and of the help desk, `DeskModelError`, and `HomeError`.
     """
     began = time.monotonic()
+    check_model(model)
     examples, messages = read_labelled(train), read_labelled(tickets, limit=limit)
     orders = Orders(
         train=str(train.absolute()),

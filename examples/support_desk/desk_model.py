@@ -16,12 +16,13 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import Model, ModelRequestParameters, infer_model
 from pydantic_ai.settings import ModelSettings
+from pydantic_ai.usage import RequestUsage
 
 from .answer import TicketAnswer
 from .decider import OFFLINE, NearestExamples
 from .handbook import Handbook
 
-__all__ = ["DeskModelError", "NearestExamplesModel", "model_named"]
+__all__ = ["DeskModelError", "NearestExamplesModel", "check_model", "model_named"]
 
 _SYSTEM: Final = "support-desk"
 
@@ -33,8 +34,8 @@ class DeskModelError(Exception):
 class NearestExamplesModel(Model):
     """The offline decider as a model: the nearest examples' category, the handbook's reply.
 
-    It reads the ticket's message and nothing else, calls no tool and takes no tokens. The same
-    message always gets the same answer.
+    It reads the ticket's message and nothing else, and calls no tool; its tokens are the words of
+    message and reply. The same message always gets the same answer.
     """
 
     def __init__(self, decider: NearestExamples, handbook: Handbook) -> None:
@@ -61,9 +62,15 @@ class NearestExamplesModel(Model):
         """Answer the ticket's message. Repeating it is safe."""
         (form,) = model_request_parameters.output_tools
         # In a thread, as a search in many examples would hold up everything else.
-        answer = await asyncio.to_thread(self._answer, _first_prompt(messages))
-        part = ToolCallPart(form.name, answer.model_dump(mode="json"))
-        return ModelResponse(parts=[part], model_name=OFFLINE)
+        message = _first_prompt(messages)
+        answer = await asyncio.to_thread(self._answer, message)
+        return ModelResponse(
+            parts=[ToolCallPart(form.name, answer.model_dump(mode="json"))],
+            usage=RequestUsage(
+                input_tokens=len(message.split()), output_tokens=len(answer.reply.split())
+            ),
+            model_name=OFFLINE,
+        )
 
     def _answer(self, text: str) -> TicketAnswer:
         decision = self._decider.decide(text)
@@ -74,13 +81,21 @@ class NearestExamplesModel(Model):
         )
 
 
+def check_model(name: str) -> None:
+    """Raise `DeskModelError` for a name that nobody knows, or whose key or package is missing."""
+    if name != OFFLINE:
+        _infer(name)
+
+
 def model_named(name: str, decider: NearestExamples, handbook: Handbook) -> Model:
     """The model of a name: `nearest-examples`, or Pydantic AI's, such as `openai:gpt-5.2`.
 
-    Raises `DeskModelError` for a name that nobody knows, and where its key or package is missing.
+    Raises what `check_model` raises.
     """
-    if name == OFFLINE:
-        return NearestExamplesModel(decider, handbook)
+    return NearestExamplesModel(decider, handbook) if name == OFFLINE else _infer(name)
+
+
+def _infer(name: str) -> Model:
     try:
         return infer_model(name)
     except Exception as problem:

@@ -67,7 +67,7 @@ def tell(console: Console, report: Report, home: DeskHome) -> None:
     for name, figure, remark in _rows(report):
         table.add_row(name, figure, remark)
     console.print(table)
-    console.print(f"\n{report.use.sentence()}", markup=False)
+    console.print(f"\n{report.use.sentence()}", soft_wrap=True, markup=False)
     for purpose, command in _commands(report, home):
         console.print(f"\n{purpose}")
         # A command is to be pasted: never wrapped, never marked up.

@@ -48,4 +48,3 @@ def calls(tool: str, /, **arguments: Any) -> Reply:
 def wrong(**how: Any) -> Reply:
     """A reply that is only a misbehaviour."""
     return Reply(misbehaviour=Misbehaviour(**how))
-
