@@ -379,8 +379,11 @@ class Session(OperationHost):
                 self.working(-1)
 
         self.working(+1)
-        for commit in commits:
-            self.services.journal.submit(commit, done)
+        try:
+            for commit in commits:
+                self.services.journal.submit(commit, done)
+        except StorageError as error:
+            self.host.call_soon(self.services.failed, error)
 
     def stop_run(self, reason: str) -> None:
         """The run's own code cancels the run: as a request to cancel would, at this point."""
