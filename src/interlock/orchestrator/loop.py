@@ -27,7 +27,7 @@ from typing import Any, Final, NoReturn, Protocol, cast
 from interlock.clock import thread_behind, thread_id
 from interlock.errors import ForbiddenInRunError
 
-__all__ = ["LoopHost", "RunLoop", "TaskNode", "user_line"]
+__all__ = ["LoopHost", "RunLoop", "TaskNode", "is_users", "refuse", "user_line"]
 
 _MAX_TICKS: Final = 100_000
 _MAX_TICKS_WHILE_CANCELLING: Final = 16
@@ -183,7 +183,7 @@ class _Task(asyncio.Task[Any]):
         thread = thread_behind(function)
         if thread:
             function(self)  # What it would be told at the task's end: it is not needed any more.
-            _refuse(f"a thread, {thread!r}")
+            refuse(f"a thread, {thread!r}")
         super().add_done_callback(function, context=context)
 
 
@@ -276,12 +276,18 @@ class RunLoop(asyncio.AbstractEventLoop):
         """`file:line` of the user's code at which the run's first task stands."""
         first = next((task for task in self._tasks if task.node is self._root), None)
         awaited: Any = first.get_coro() if first is not None else None
-        line = "the run's code"
+        line = ""
         while (frame := getattr(awaited, "cr_frame", None)) is not None:
-            if _is_users(frame):
+            # The agent itself may be installed as a library is.
+            if is_users(frame) or not line:
                 line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
             awaited = awaited.cr_await
-        return line
+        return line or "the run's code"
+
+    @staticmethod
+    def is_pumping(frame: FrameType) -> bool:
+        """Whether this frame is where a run's loop executes the run's code."""
+        return frame.f_code is _PUMP
 
     def tear_down(self) -> None:
         """Forget the run's code. Its `finally` blocks run; durable operations do nothing there."""
@@ -319,7 +325,7 @@ class RunLoop(asyncio.AbstractEventLoop):
     ) -> events.Handle:
         """As `call_soon`; refused from outside the run's code, where it would not be replayed."""
         if not self.runs_here():
-            _refuse("call_soon_threadsafe (a thread that calls back)")
+            refuse("call_soon_threadsafe (a thread that calls back)")
         return self.call_soon(callback, *args, context=context)
 
     def call_later(
@@ -343,7 +349,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         """A future of the run's code."""
         frame = inspect.currentframe()
         if frame is not None and frame.f_back is not None and frame.f_back.f_code is _WRAPPING:
-            _refuse("the future of a thread or a process, asyncio.wrap_future")
+            refuse("the future of a thread or a process, asyncio.wrap_future")
         return asyncio.Future(loop=self)
 
     def create_task(
@@ -483,7 +489,7 @@ def _place() -> tuple[str, str]:
     """The line of `user_line`, and the function of a library that is called there."""
     frame, called = inspect.currentframe(), ""
     while frame is not None:
-        if _is_users(frame):
+        if is_users(frame):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}", called
         if frame.f_code is _PUMP:
             loop = frame.f_locals["self"]
@@ -494,12 +500,14 @@ def _place() -> tuple[str, str]:
     return "the run's code", ""
 
 
-def _is_users(frame: FrameType) -> bool:
+def is_users(frame: FrameType) -> bool:
+    """Whether a frame is of the user's own code: neither Interlock's nor a library's."""
     path = str(Path(frame.f_code.co_filename).absolute())
     return not path.startswith((_OWN_FOLDER, *_LIBRARY_FOLDERS)) and not path.endswith(">")
 
 
-def _refuse(what: str) -> NoReturn:
+def refuse(what: str) -> NoReturn:
+    """Raise `ForbiddenInRunError` that names the line, what is called there and the remedy."""
     line, called = _place()
     raise ForbiddenInRunError(
         f"{line}: a run's code called {f'{called} ({what})' if called else what}. A run's code has "
@@ -511,7 +519,7 @@ def _refuse(what: str) -> NoReturn:
 
 def _forbid(name: str) -> Callable[..., NoReturn]:
     def refused(_self: RunLoop, *_args: Any, **_kwargs: Any) -> NoReturn:
-        _refuse(f"asyncio's loop.{name}")
+        refuse(f"asyncio's loop.{name}")
 
     refused.__name__ = name
     refused.__doc__ = "Refused with the line of the caller."

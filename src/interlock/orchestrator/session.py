@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from interlock.base.failure import Failure, failure_of
-from interlock.clock import Clock, Threads
+from interlock.clock import Acting, Clock, Threads
 from interlock.errors import (
     ForbiddenInRunError,
     InterlockError,
@@ -55,6 +55,7 @@ class Services(Protocol):
     journal: Journal
     clock: Clock
     threads: Threads
+    acting: Acting
     loop: asyncio.AbstractEventLoop
     residency_us: int
     worker: str
@@ -113,6 +114,7 @@ class Session(OperationHost):
         self.host = services.loop
         self.clock = services.clock
         self.threads = services.threads
+        self.acting = services.acting
         self.live = False
         self.closed = False
         self.draining = False
