@@ -20,6 +20,6 @@ class OutputTerms(Terms):
     )
     escalate_to: RoleName | None = Field(
         default=None,
-        description="The role that is asked, through the inbox, when no usable answer comes; without "
-        "it anybody who may decide.",
+        description="The role that is asked, through the inbox, when no usable answer comes; "
+        "without it anybody who may decide.",
     )
