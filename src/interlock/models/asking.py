@@ -52,6 +52,9 @@ __all__ = ["Asking"]
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=1)
 
+# A request, and the same with its answer shown while it comes in.
+_Ways = tuple[DurableOperation[Any, Any, Any], DurableOperation[Any, Any, Any] | None]
+
 
 class Asking:
     """One ask: which models it may ask, what it may spend, what it has said and called so far."""
@@ -68,7 +71,6 @@ class Asking:
         self.operations = operations
         self.contract = contract
         self.spending = Spending(operations, contract)
-        self.streaming: DurableOperation[Any, Any, Any] | None = None
         self._registry = registry
         self._candidates = candidates
         self._name = name
@@ -95,7 +97,10 @@ class Asking:
     # Asking models.
 
     async def request(
-        self, operation: DurableOperation[Any, Any, Any], params: ModelRequestParams
+        self,
+        operation: DurableOperation[Any, Any, Any],
+        streaming: DurableOperation[Any, Any, Any] | None,
+        params: ModelRequestParams,
     ) -> ModelResponse:
         """Ask the models in order until one answers. Raises `ModelFailedError` when none does."""
         _refuse_native_servers(params)
@@ -105,7 +110,7 @@ class Asking:
         reasons: list[str] = []
         types: tuple[str, ...] = ()
         for candidate in self._candidates:
-            outcome = await self._ask_one(operation, params, said, candidate)
+            outcome = await self._ask_one((operation, streaming), params, said, candidate)
             if outcome.kind == "answered":
                 payload = json.loads(outcome.response)
                 response = cast("ModelResponse", operation.result_codec.load(payload))
@@ -119,14 +124,14 @@ class Asking:
 
     async def _ask_one(
         self,
-        operation: DurableOperation[Any, Any, Any],
+        ways: _Ways,
         params: ModelRequestParams,
         said: Said,
         candidate: Candidate,
     ) -> Outcome:
         number = 1
         while True:
-            attempt = self._attempt(operation, params, said, candidate, number)
+            attempt = self._attempt(ways, params, said, candidate, number)
             outcome = await self.operations.request(attempt)
             if outcome.kind == "exhausted":
                 await self.spending.exhausted(outcome.account, outcome.detail)
@@ -139,14 +144,14 @@ class Asking:
 
     def _attempt(
         self,
-        operation: DurableOperation[Any, Any, Any],
+        ways: _Ways,
         params: ModelRequestParams,
         said: Said,
         candidate: Candidate,
         number: int,
     ) -> Attempt:
         settings = with_bounds(params.model_settings, self.contract)
-        bounded = replace(params, model_settings=settings)
+        asked = replace(params, model_id=candidate.name, model_settings=settings)
         price = self._registry.price(self.contract, candidate)
         accounts = self.spending.for_request()
         worst = WorstCase(tokens=said.size_bytes, model_calls=1)
@@ -161,9 +166,7 @@ class Asking:
             digest=_digest(said, params),
             prefix=said.prefix,
             said=said.new,
-            send=sender(
-                operation, self.streaming, bounded, candidate, price, self.operations.followed
-            ),
+            send=sender(*ways, asked, candidate, price, self.operations.followed),
             timeout=timedelta(seconds=self.contract.model.timeout_seconds),
             gate=candidate.gate,
             accounts=accounts,

@@ -7,7 +7,6 @@ own hold. What comes back is written as JSON once, and the run reads that, live 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, cast
 
 from pydantic_ai.durable_exec import DurableOperation, ModelRequestParams
@@ -41,13 +40,12 @@ def with_bounds(settings: ModelSettings | None, contract: Contract) -> ModelSett
 def sender(
     operation: DurableOperation[Any, Any, Any],
     streaming: DurableOperation[Any, Any, Any] | None,
-    params: ModelRequestParams,
+    asked: ModelRequestParams,
     candidate: Candidate,
     price: Price | None,
     followed: Callable[[], bool],
 ) -> Callable[[], Awaitable[Answer]]:
     """The function that asks the candidate, once."""
-    asked = replace(params, model_id=candidate.name)
 
     async def send() -> Answer:
         stream = streaming is not None and followed() and can_stream(candidate.model)
