@@ -49,7 +49,7 @@ format: ## Rewrite the sources in the house format
 	@$(RUN) -m ruff check --fix
 	@$(RUN) -m ruff format
 
-bench: ## Time ten-step runs beside the peers and print ratios; PEERS=folder POSTGRES=1
+bench: ## Time ten-step runs and agents beside the peers, print ratios; PEERS=folder POSTGRES=1
 	@$(DEV)
 	@$(SET_UP) --venv $(BENCH_VENV) --lock requirements/bench.txt \
 		|| echo "bench: the peers could not be installed and are skipped"
@@ -57,6 +57,8 @@ bench: ## Time ten-step runs beside the peers and print ratios; PEERS=folder POS
 		|| echo "bench: the Restate server could not be installed and is skipped"
 	@$(RUN) -m benchmarks $(if $(PEERS),--peers "$(PEERS)") --peers-python $(BENCH_VENV)/bin/python \
 		$(if $(POSTGRES),--postgres)
+	@$(RUN) -m benchmarks.agents $(if $(PEERS),--peers "$(PEERS)") \
+		--peers-python $(BENCH_VENV)/bin/python
 
 simulate: ## Run generated agents on virtual time and crash at every commit; AGENTS=n SEED=n
 	@$(DEV)

@@ -86,15 +86,19 @@ def _row(comparison: Comparison, name: str) -> list[str]:
     return [
         name,
         last.version,
-        f"{comparison.median(name, lambda figures: figures.runs_per_second):,.1f}",
-        f"{comparison.median(name, lambda figures: figures.steps_per_second):,.0f}",
-        f"{comparison.median(name, lambda figures: figures.p50_ms):,.1f}",
-        f"{comparison.median(name, lambda figures: figures.p99_ms):,.1f}",
-        f"{comparison.median(name, lambda figures: figures.alone_p50_ms):,.1f}",
+        _number(comparison.median(name, lambda figures: figures.runs_per_second), 1),
+        _number(comparison.median(name, lambda figures: figures.steps_per_second), 0),
+        _number(comparison.median(name, lambda figures: figures.p50_ms), 1),
+        _number(comparison.median(name, lambda figures: figures.p99_ms), 1),
+        _number(comparison.median(name, lambda figures: figures.alone_p50_ms), 1),
         "–" if share is None else f"{share:.3f}",
         "–" if factor is None else f"{factor:.2f}x",
         last.durability + unsynced,
     ]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}"
 
 
 def _chosen(entry: Entry, only: list[str] | None) -> bool:

@@ -18,7 +18,7 @@ from benchmarks.machine import syncs_per_second
 from benchmarks.processes import ProcessFailedError
 from benchmarks.report import Target
 
-__all__ = ["Comparison", "compare", "targets"]
+__all__ = ["Comparison", "Round", "compare", "targets"]
 
 LIMIT_SHARE_MIN = 0.35
 PEER_FACTOR_MIN = 10.0
@@ -54,9 +54,10 @@ class Comparison:
         """The contestants that showed figures in some round."""
         return [each.name for each in self.entries if any(each.name in one for one in self.rounds)]
 
-    def median(self, name: str, figure: Callable[[Figures], float]) -> float:
-        """The median over the rounds in which the contestant took part."""
-        return statistics.median(figure(each[name]) for each in self.rounds if name in each)
+    def median(self, name: str, figure: Callable[[Figures], float | None]) -> float | None:
+        """The median over the rounds in which the contestant showed the figure, if any."""
+        shown = (figure(each[name]) for each in self.rounds if name in each)
+        return _middle([value for value in shown if value is not None])
 
     def last(self, name: str) -> Figures:
         """The figures of the last round in which the contestant took part."""
@@ -64,8 +65,7 @@ class Comparison:
 
     def ratio(self, ratio: Callable[[Round], float | None]) -> float | None:
         """The median over the rounds of a ratio within a round; None when no round has it."""
-        values = [value for each in self.rounds if (value := ratio(each)) is not None]
-        return statistics.median(values) if values else None
+        return _middle([value for each in self.rounds if (value := ratio(each)) is not None])
 
     def share_of_limit(self, name: str) -> float | None:
         """Steps a second as a share of the limit's."""
@@ -157,7 +157,11 @@ def _one_round(
 def _said(figures: Figures | None) -> str:
     if figures is None:
         return "failed"
-    return f"{figures.steps_per_second:,.0f} steps/s, alone {figures.alone_p50_ms:.1f} ms"
+    return f"{figures.runs_per_second:,.1f} runs/s, alone {figures.alone_p50_ms:.1f} ms"
+
+
+def _middle(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
 
 
 def _steps_per_second(figures: Figures) -> float:

@@ -16,15 +16,20 @@ Role: TypeAlias = Literal["limit", "product", "peer"]
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What one contestant showed in one round. ``synced`` is None when it could not be read."""
+    """What one contestant showed in one round.
+
+    ``synced`` is None when it could not be read, and so are figures that a given script does not
+    print. ``processor_ms`` is what a run took of the processor, with many at once.
+    """
 
     version: str
     durability: str
     synced: bool | None
     runs_per_second: float
     p50_ms: float
-    p99_ms: float
+    p99_ms: float | None
     alone_p50_ms: float
+    processor_ms: float | None
 
     @property
     def steps_per_second(self) -> float:

@@ -1,6 +1,7 @@
 """A script of ``--peers DIR``, run exactly as it is, its printed line read.
 
-The scripts take a number of runs and how many at once, and print ``runs/s=… p50=…ms p99=…ms``.
+The scripts take a number of runs and how many at once, and print ``runs/s=… p50=…ms``, some of
+them also ``p99=…ms``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from benchmarks.processes import ProcessFailedError, run_to_end
 
 __all__ = ["GivenScript"]
 
-_PRINTED = re.compile(r"runs/s=(?P<runs>[\d.]+) .*?p50=(?P<p50>[\d.]+)ms p99=(?P<p99>[\d.]+)ms")
+_PRINTED = re.compile(
+    r"runs/s=(?P<runs>[\d.]+) .*?p50=(?P<p50>[\d.]+)ms(?: p99=(?P<p99>[\d.]+)ms)?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +46,9 @@ class GivenScript:
             synced=None,
             runs_per_second=float(many["runs"]),
             p50_ms=float(many["p50"]),
-            p99_ms=float(many["p99"]),
+            p99_ms=float(many["p99"]) if many["p99"] else None,
             alone_p50_ms=float(alone["p50"]),
+            processor_ms=None,
         )
 
     def _run(self, directory: Path, bounds: Bounds, runs: int, at_once: int) -> Mapping[str, str]:

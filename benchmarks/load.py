@@ -34,7 +34,10 @@ class LoadPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one load showed. ``seconds`` runs from the first start to the last end."""
+    """What one load showed. ``seconds`` runs from the first start to the last end.
+
+    ``processor_ms`` is the processor time of the whole process, all threads, for each run.
+    """
 
     runs: int
     seconds: float
@@ -42,9 +45,12 @@ class Measured:
     steps_per_second: float
     p50_ms: float
     p99_ms: float
+    processor_ms: float
 
     @classmethod
-    def of(cls, latencies_seconds: Sequence[float], seconds: float) -> Measured:
+    def of(
+        cls, latencies_seconds: Sequence[float], seconds: float, processor_seconds: float
+    ) -> Measured:
         """Sum up the latencies of the runs of one load; ValueError when there was none."""
         if not latencies_seconds:
             raise ValueError("a load without a finished run has nothing to measure: raise runs_min")
@@ -56,6 +62,7 @@ class Measured:
             steps_per_second=runs * STEPS_PER_RUN / seconds,
             p50_ms=percentile(latencies_seconds, 0.50) * 1000,
             p99_ms=percentile(latencies_seconds, 0.99) * 1000,
+            processor_ms=processor_seconds / runs * 1000,
         )
 
     def to_json(self) -> dict[str, float]:
@@ -72,7 +79,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 async def drive(run_once: Callable[[], Awaitable[object]], plan: LoadPlan) -> Measured:
     """Keep ``plan.concurrency`` runs going until the plan is met; a run's exception ends it."""
     latencies: list[float] = []
-    began = time.perf_counter()
+    began, processor_began = time.perf_counter(), time.process_time()
     started = 0
 
     def may_start() -> bool:
@@ -91,4 +98,5 @@ async def drive(run_once: Callable[[], Awaitable[object]], plan: LoadPlan) -> Me
     async with asyncio.TaskGroup() as group:
         for _ in range(plan.concurrency):
             group.create_task(keep_running())
-    return Measured.of(latencies, time.perf_counter() - began)
+    taken, used = time.perf_counter() - began, time.process_time() - processor_began
+    return Measured.of(latencies, taken, used)

@@ -54,4 +54,5 @@ def _figures(answer: Mapping[str, object]) -> Figures:
         p50_ms=many["p50_ms"],
         p99_ms=many["p99_ms"],
         alone_p50_ms=alone["p50_ms"],
+        processor_ms=many["processor_ms"],
     )

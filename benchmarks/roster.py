@@ -13,7 +13,7 @@ from benchmarks.own_contestant import OwnContestant
 from benchmarks.postgres import Postgres
 from benchmarks.processes import ProcessFailedError, run_to_end
 
-__all__ = ["Place", "enlist", "find_restate_server"]
+__all__ = ["Place", "enlist", "enlist_agents", "find_restate_server"]
 
 _CHECK_SECONDS = 60.0
 _MISSING = """
@@ -73,6 +73,17 @@ def enlist(place: Place) -> list[Entry]:
     return [*_limits(place), product, *(peer.entry(place) for peer in peers)]
 
 
+def enlist_agents(place: Place) -> list[Entry]:
+    """Every contestant of the comparison of agents; bare Pydantic AI is what each is held to."""
+    writes = OwnContestant(module="interlock_agent", arguments=("--effect", "write"))
+    return [
+        *_bare_agents(place),
+        Entry(name="interlock", role="product", measure=OwnContestant(module="interlock_agent")),
+        Entry(name="interlock, tool writes", role="product", measure=writes),
+        *(peer.entry(place) for peer in _agents_on_dbos(place)),
+    ]
+
+
 def find_restate_server(peers_python: Path | None) -> str | None:
     """The server from npm, installed beside the peers' interpreter or on the path."""
     if peers_python is not None:
@@ -95,6 +106,40 @@ def _limits(place: Place) -> list[Entry]:
         durability="wal, synchronous=FULL",
     )
     return [own, Entry(name="limit (given script)", role="limit", measure=script)]
+
+
+def _bare_agents(place: Place) -> list[Entry]:
+    own = Entry(name="bare", role="limit", measure=OwnContestant(module="bare_agent"))
+    path = _given(place, "pydantic_ai_bare.py")
+    if path is None:
+        return [own]
+    script = GivenScript(
+        path=path,
+        python=Path(sys.executable),
+        runs_many=300,
+        runs_alone=30,
+        durability="nothing",
+    )
+    return [own, Entry(name="bare (given script)", role="limit", measure=script)]
+
+
+def _agents_on_dbos(place: Place) -> list[_Peer]:
+    python = place.peers_python
+    needs = ("dbos", "pydantic_ai")
+    wal = ("--journal-mode", "wal")
+    return [
+        _Peer(
+            name="dbos, sqlite",
+            needs=needs,
+            own=OwnContestant(module="dbos_agent", python=python),
+            given=_given_dbos(place, "pydantic_ai_dbos.py"),
+        ),
+        _Peer(
+            name="dbos, sqlite in wal",
+            needs=needs,
+            own=OwnContestant(module="dbos_agent", python=python, arguments=wal),
+        ),
+    ]
 
 
 def _given(place: Place, name: str) -> Path | None:
@@ -131,7 +176,7 @@ def _peers_on_sqlite(place: Place) -> list[_Peer]:
             name="dbos, sqlite",
             needs=("dbos",),
             own=OwnContestant(module="dbos_steps", python=python),
-            given=_given_dbos(place),
+            given=_given_dbos(place, "dbos_steps.py"),
         ),
         _Peer(
             name="dbos, sqlite in wal",
@@ -184,8 +229,8 @@ def _given_langgraph(place: Place) -> GivenScript | None:
     )
 
 
-def _given_dbos(place: Place) -> GivenScript | None:
-    path = _given(place, "dbos_steps.py")
+def _given_dbos(place: Place, name: str) -> GivenScript | None:
+    path = _given(place, name)
     if path is None or place.peers_python is None:
         return None
     return GivenScript(

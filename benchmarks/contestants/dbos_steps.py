@@ -11,8 +11,8 @@ import argparse
 import importlib.metadata
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import sqlalchemy
 from dbos import DBOS
@@ -48,11 +48,16 @@ class DbosSteps:
         await ten_steps(next(self._numbers))
 
     async def durability(self) -> Durability:
-        # Only DBOS's own connection shows what holds for it, and there is no public way to it.
-        engine = _get_dbos_instance()._sys_db.engine  # noqa: SLF001
-        with engine.connect() as connection:
-            read = _read_sqlite if engine.dialect.name == "sqlite" else _read_postgres
-            return read(connection)
+        return durability_of_dbos()
+
+
+def durability_of_dbos() -> Durability:
+    """What holds for the connections of the DBOS that is launched."""
+    # Only DBOS's own connection shows what holds for it, and there is no public way to it.
+    engine = _get_dbos_instance()._sys_db.engine  # noqa: SLF001
+    with engine.connect() as connection:
+        read = _read_sqlite if engine.dialect.name == "sqlite" else _read_postgres
+        return read(connection)
 
 
 def _read_sqlite(connection: sqlalchemy.Connection) -> Durability:
@@ -81,18 +86,26 @@ def _database_url(options: argparse.Namespace) -> str:
     return f"sqlite:///{path}"
 
 
-@asynccontextmanager
-async def open_dbos(options: argparse.Namespace) -> AsyncIterator[DbosSteps]:
+@contextmanager
+def launched(options: argparse.Namespace) -> Iterator[None]:
     """DBOS launched on a new system database."""
     config = {"name": "bench", "system_database_url": _database_url(options), "log_level": "ERROR"}
     DBOS(config={**config, "run_admin_server": False})  # type: ignore[typeddict-item]
     DBOS.launch()
-    yield DbosSteps()
+    yield
     DBOS.destroy()
 
 
-def _options() -> argparse.Namespace:
-    parser = arguments(__doc__ or "")
+@asynccontextmanager
+async def open_dbos(options: argparse.Namespace) -> AsyncIterator[DbosSteps]:
+    """DBOS launched, with its workflow."""
+    with launched(options):
+        yield DbosSteps()
+
+
+def dbos_options(description: str) -> argparse.Namespace:
+    """The arguments of a contestant on DBOS."""
+    parser = arguments(description)
     parser.add_argument("--journal-mode", choices=["delete", "wal"], default="delete")
     parser.add_argument(
         "--database-url", help="a PostgreSQL URL; without it, SQLite in the directory"
@@ -101,4 +114,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    run(open_dbos, _options())
+    run(open_dbos, dbos_options(__doc__ or ""))

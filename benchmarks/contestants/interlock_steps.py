@@ -34,14 +34,19 @@ class InterlockSteps:
 
     async def durability(self) -> Durability:
         """What holds for the store's own writing connection."""
-        store = self._executor.store
-        if not isinstance(store, SqliteStore):
-            raise TypeError(f"{type(store).__name__} is no SQLite store")
-        connection = store._writer  # noqa: SLF001 - only the writing connection tells
-        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-        (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
-        setting = f"{mode}, synchronous={synchronous}"
-        return Durability(setting=setting, synced=synchronous in _SQLITE_SYNCED)
+        return durability_of(self._executor)
+
+
+def durability_of(executor: LocalExecutor) -> Durability:
+    """What holds for the writing connection of the executor's store."""
+    store = executor.store
+    if not isinstance(store, SqliteStore):
+        raise TypeError(f"{type(store).__name__} is no SQLite store")
+    connection = store._writer  # noqa: SLF001 - only the writing connection tells
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+    setting = f"{mode}, synchronous={synchronous}"
+    return Durability(setting=setting, synced=synchronous in _SQLITE_SYNCED)
 
 
 @asynccontextmanager

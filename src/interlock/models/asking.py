@@ -53,6 +53,9 @@ __all__ = ["Asking"]
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=1)
 
+# A request, and the same with its answer shown while it comes in.
+_Ways = tuple[DurableOperation[Any, Any, Any], DurableOperation[Any, Any, Any] | None]
+
 
 class Asking:
     """One ask: which models it may ask, what it may spend, what it has said and called so far."""
@@ -71,7 +74,6 @@ class Asking:
         self.operations = operations
         self.contract = contract
         self.spending = Spending(operations, contract, contract_of)
-        self.streaming: DurableOperation[Any, Any, Any] | None = None
         self._registry = registry
         self._candidates = candidates
         self._agent = agent
@@ -104,7 +106,10 @@ class Asking:
     # Asking models.
 
     async def request(
-        self, operation: DurableOperation[Any, Any, Any], params: ModelRequestParams
+        self,
+        operation: DurableOperation[Any, Any, Any],
+        streaming: DurableOperation[Any, Any, Any] | None,
+        params: ModelRequestParams,
     ) -> ModelResponse:
         """Ask the models in order until one answers. Raises `ModelFailedError` when none does."""
         _refuse_native_servers(params)
@@ -114,7 +119,7 @@ class Asking:
         reasons: list[str] = []
         types: tuple[str, ...] = ()
         for candidate in self._asked_by(params):
-            outcome = await self._ask_one(operation, params, said, candidate)
+            outcome = await self._ask_one((operation, streaming), params, said, candidate)
             if outcome.kind == "answered":
                 payload = json.loads(outcome.response)
                 response = cast("ModelResponse", operation.result_codec.load(payload))
@@ -136,14 +141,14 @@ class Asking:
 
     async def _ask_one(
         self,
-        operation: DurableOperation[Any, Any, Any],
+        ways: _Ways,
         params: ModelRequestParams,
         said: Said,
         candidate: Candidate,
     ) -> Outcome:
         number = 1
         while True:
-            attempt = self._attempt(operation, params, said, candidate, number)
+            attempt = self._attempt(ways, params, said, candidate, number)
             outcome = await self.operations.request(attempt)
             if outcome.kind == "exhausted":
                 await self.spending.exhausted(outcome.account, outcome.detail)
@@ -156,7 +161,7 @@ class Asking:
 
     def _attempt(
         self,
-        operation: DurableOperation[Any, Any, Any],
+        ways: _Ways,
         params: ModelRequestParams,
         said: Said,
         candidate: Candidate,
@@ -164,9 +169,9 @@ class Asking:
     ) -> Attempt:
         accounts = self.spending.for_request()
         settings = with_bounds(params.model_settings, self.contract, limited=bool(accounts))
-        bounded = replace(params, model_settings=settings)
-        if params.run_context.agent is self._agent:
-            bounded = replace(bounded, model_id=candidate.name)
+        own = params.run_context.agent is self._agent
+        named = candidate.name if own else params.model_id
+        asked = replace(params, model_id=named, model_settings=settings)
         price = self._registry.price(self.contract, candidate)
         worst = WorstCase(tokens=said.size_bytes, model_calls=1)
         if accounts:
@@ -180,9 +185,7 @@ class Asking:
             digest=_digest(said, params),
             prefix=said.prefix,
             said=said.new,
-            send=sender(
-                operation, self.streaming, bounded, candidate, price, self.operations.followed
-            ),
+            send=sender(*ways, asked, candidate, price, self.operations.followed),
             timeout=timedelta(seconds=self.contract.model.timeout_seconds),
             gate=candidate.gate,
             accounts=accounts,

@@ -96,6 +96,13 @@ class Durability(BaseDurabilityCapability[Any]):
         else:
             super()._bind_models(agent)
 
+    def _bind_to_agent(self, agent: AbstractAgent[Any, Any]) -> None:
+        super()._bind_to_agent(agent)
+        # Once, and not again for each request: what is bound depends on no model.
+        bound = self._bind_model_operations(self._backend, model_id=None, model_name="")
+        cast("_BoundRequest", bound.request).streaming = bound.request_stream.operation
+        self._bound_model_operations = bound
+
     @property
     def in_durable_context(self) -> bool:
         """Whether the caller is a run's own code, inside of an ask."""
@@ -172,9 +179,6 @@ class _Backend(DurableOperationBackend[Any]):
         self, operation: DurableOperation[Any, Any, Any]
     ) -> BoundDurableOperation[Any, Any, Any]:
         if isinstance(operation.operation_id, ModelRequestId):
-            asking = CURRENT.get()
-            if asking is not None and operation.operation_id.streaming:
-                asking.streaming = operation
             return _BoundRequest(operation)
         if isinstance(operation.operation_id, ToolsetCallToolId):
             return _BoundCall(operation)
@@ -204,8 +208,11 @@ class _Bound(BoundDurableOperation[Any, Any, Any]):
 
 
 class _BoundRequest(_Bound):
+    # The same request with its answer shown while it comes in.
+    streaming: DurableOperation[Any, Any, Any] | None = None
+
     async def __call__(self, params: ModelRequestParams, *, config: object | None = None) -> Any:
-        return await _asking().request(self._operation, params)
+        return await _asking().request(self._operation, self.streaming, params)
 
 
 class _BoundCall(_Bound):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -58,8 +57,12 @@ _NAMED_BY_ID: Final = frozenset({"instruction-delta"})
 # A provider's compaction may be in its details alone.
 _TOLD_BY_DETAILS: Final = frozenset({"compaction"})
 
-# Floats, integers over 2^53, and characters that UTF-16 sorts otherwise than Python does.
-_IN_DOUBT: Final = re.compile(r"[:\[,]-?[0-9]+(?:[.eE]|(?<=[0-9]{16}))|[\U00010000-\U0010ffff]")
+# Not even written: the usage of an answer alone takes as long as all the rest of it.
+_LEFT_OUT: Final[Any] = {"__all__": set(_NOT_OF_A_MESSAGE)}
+_LARGEST_INTEGER: Final = 2**53 - 1
+_write: Final = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, separators=(",", ":"), check_circular=False
+).encode
 
 
 def normalised(message: ModelMessage, before: ModelMessage | None = None) -> bytes:
@@ -72,7 +75,9 @@ def normalised(message: ModelMessage, before: ModelMessage | None = None) -> byt
     """
     numbers = _call_numbers((message,) if before is None else (before, message))
     try:
-        (data,) = ModelMessagesTypeAdapter.dump_python([_in_order(message)], mode="json")
+        (data,) = ModelMessagesTypeAdapter.dump_python(
+            [_in_order(message)], mode="json", exclude=_LEFT_OUT
+        )
     except (PydanticSerializationError, ValueError) as error:
         raise NotRecordableError(
             f"a message of the conversation cannot be recorded as JSON: {error}. Return plain data "
@@ -131,16 +136,30 @@ def _arguments(args: Any) -> Any:
 
 def _canonical(value: Any) -> bytes:
     # Where no number and no key is in doubt the two writers agree, and this one is six times as
-    # fast. What looks like a doubt within a text only costs time.
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    body = text.encode("utf-8", "surrogatepass")
-    if _IN_DOUBT.search(text) is None:
+    # fast.
+    body = _write(value).encode("utf-8", "surrogatepass")
+    if _is_plain(value):
         return body
     try:
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError):
         # RFC 8785 has no form for an integer over 2^53, nor for half a character.
         return body
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether there is no float, no integer over 2^53, and no key that UTF-16 may sort otherwise.
+
+    It looks at each value and not at what is written, so that long texts cost nothing.
+    """
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+        return all(name.isascii() and _is_plain(item) for name, item in items)
+    if isinstance(value, list):
+        return all(map(_is_plain, cast("list[Any]", value)))
+    if isinstance(value, int):
+        return abs(value) <= _LARGEST_INTEGER
+    return not isinstance(value, float)
 
 
 def _in_order(message: ModelMessage) -> ModelMessage:

@@ -45,18 +45,18 @@ def with_bounds(
 def sender(
     operation: DurableOperation[Any, Any, Any],
     streaming: DurableOperation[Any, Any, Any] | None,
-    params: ModelRequestParams,
+    asked: ModelRequestParams,
     candidate: Candidate,
     price: Price | None,
     followed: Callable[[], bool],
 ) -> Callable[[], Awaitable[Answer]]:
-    """The function that asks the candidate, once. `params` names it as Pydantic AI knows it."""
+    """The function that asks the candidate, once. `asked` names it as Pydantic AI knows it."""
 
     async def send() -> Answer:
         stream = streaming is not None and followed() and can_stream(candidate.model)
         handler = streaming.handler if streaming is not None and stream else operation.handler
         try:
-            response = cast("ModelResponse", await handler(params))
+            response = cast("ModelResponse", await handler(asked))
         except Exception as error:
             raise send_failure(error) from error
         return _answer(operation, response, price)
