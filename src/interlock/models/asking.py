@@ -129,7 +129,7 @@ class Asking:
             attempt = self._attempt(operation, params, said, candidate, number)
             outcome = await self.operations.request(attempt)
             if outcome.kind == "exhausted":
-                await self.spending.exhausted(outcome.account, outcome.detail)
+                await self.spending.exhausted(outcome.account, outcome.detail, outcome.needed)
                 continue
             over = number >= self.contract.model.attempts
             if outcome.kind != "failed" or not outcome.transient or over:
@@ -238,7 +238,7 @@ class Asking:
             held = await self.operations.hold(self.spending.for_call(), worst)
             if not held.account:
                 return held
-            await self.spending.exhausted(held.account, held.detail)
+            await self.spending.exhausted(held.account, held.detail, held.needed)
 
     # Everything else that is outside.
 

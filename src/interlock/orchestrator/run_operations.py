@@ -12,6 +12,7 @@ from interlock.base.identifier import derived_id
 from interlock.journal.event import Draft, Header
 from interlock.limits.budget import Account, Spent, WorstCase, raising
 from interlock.models.operations import Attempt, Held, Outcome, PersonAnswer
+from interlock.orchestrator.budget_task import BudgetTaskOperation
 from interlock.orchestrator.budgeting import HoldOperation, SettleOperation
 from interlock.orchestrator.calling import call_tool
 from interlock.orchestrator.conversations import (
@@ -110,15 +111,39 @@ class RunOperations:
         due_us: int | None,
     ) -> PersonAnswer:
         """Open an inbox task and wait for its decision."""
-        session = self._session
         operation = TaskOperation(
-            session,
+            self._session,
             kind,
             task_kind=kind,
             role=to,
-            question=canonical({**question, "choices": list(choices)}, f"inbox task {kind!r}"),
+            question=_asked(kind, question, choices),
             due_us=due_us,
         )
+        return await self._decided(operation)
+
+    async def ask_for_budget(
+        self,
+        account: str,
+        needed: int,
+        question: dict[str, Any],
+        *,
+        to: str,
+        choices: Sequence[str],
+        due_us: int | None,
+    ) -> PersonAnswer:
+        """Open an inbox task and wait for its decision, or until the account covers `needed`."""
+        operation = BudgetTaskOperation(
+            self._session,
+            account=account,
+            needed=needed,
+            role=to,
+            question=_asked("budget", question, choices),
+            due_us=due_us,
+        )
+        return await self._decided(operation)
+
+    async def _decided(self, operation: TaskOperation) -> PersonAnswer:
+        session = self._session
 
         def name_task(key: str) -> None:
             operation.task = derived_id("task", session.run_id, session.generation, key)
@@ -158,6 +183,10 @@ class RunOperations:
 
     async def _perform(self, operation: Operation) -> Any:
         return await self._session.issue(operation)
+
+
+def _asked(kind: str, question: dict[str, Any], choices: Sequence[str]) -> bytes:
+    return canonical({**question, "choices": list(choices)}, f"inbox task {kind!r}")
 
 
 class _RaiseOperation(Operation):
