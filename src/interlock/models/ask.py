@@ -192,6 +192,9 @@ class Asker:
         found = self._bound.get(key)
         if found is None:
             models = {candidate.name: candidate.model for candidate in candidates}
+            if agent.model is None:
+                # Pydantic AI wants a default, although each run here is told which one to ask.
+                agent.model = candidates[0].model
             made = Durability(models=models, name=agent.name or "agent")
             # The agent is kept with it, so that its id is not given to another.
             found = self._bound[key] = (agent, cast("Durability", made.for_agent(agent)))
@@ -207,6 +210,7 @@ class Asker:
         history: Sequence[ModelMessage],
     ) -> tuple[_Problem, Asked | None]:
         toolsets = [GovernedToolset(question.tools)] if question.tools else []
+        asking.known(history)
         token = CURRENT.set(asking)
         try:
             result = await agent.run(
@@ -218,7 +222,7 @@ class Asker:
                 capabilities=[self._durability(agent, candidates)],
                 toolsets=toolsets,
                 retries={"output": asking.contract.output.attempts - 1},
-                usage_limits=UsageLimits(request_limit=_MOST_REQUESTS),
+                usage_limits=UsageLimits(request_limit=_most_requests(asking.contract)),
             )
         except BudgetExhaustedError:
             raise
@@ -233,6 +237,11 @@ class Asker:
         finally:
             CURRENT.reset(token)
         return _Problem("", ""), Asked(output=result.output, messages=result.new_messages())
+
+
+def _most_requests(contract: Contract) -> int:
+    """A budget that counts the calls says how many there may be, and asks when they are used up."""
+    return max(_MOST_REQUESTS, contract.budgets.run.model_calls or 0)
 
 
 def _text(item: Any) -> str:

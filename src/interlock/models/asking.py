@@ -18,6 +18,7 @@ from pydantic_ai.durable_exec import DurableOperation, ModelRequestParams, Tools
 from pydantic_ai.exceptions import ModelRetry, ToolFailed
 from pydantic_ai.messages import (
     AgentStreamEvent,
+    ModelMessage,
     ModelResponse,
     PartDeltaEvent,
     PartStartEvent,
@@ -74,8 +75,13 @@ class Asking:
         self._name = name
         self._loops = LoopWatch(loop_limits_of(contract))
         self._transcripts: dict[str, Transcript] = {}
+        self._history: Sequence[ModelMessage] = ()
         self._runs = 0
         self._turn = 0
+
+    def known(self, history: Sequence[ModelMessage]) -> None:
+        """What is said is in the journal already: the conversation that this ask goes on with."""
+        self._history = history
 
     def next_run_id(self) -> str:
         """An id for a run of Pydantic AI's loop, the same at every replay."""
@@ -99,7 +105,7 @@ class Asking:
     ) -> ModelResponse:
         """Ask the models in order until one answers. Raises `ModelFailedError` when none does."""
         _refuse_native_servers(params)
-        transcript = self._transcripts.setdefault(params.run_context.run_id or "", Transcript())
+        transcript = self._transcript(params.run_context.run_id or "")
         said = transcript.advance(params.messages)
         self._turn += 1
         reasons: list[str] = []
@@ -116,6 +122,14 @@ class Asking:
         raise ModelFailedError(
             f"no model answered {self._name!r}: {'; '.join(reasons)}", error_types=types
         )
+
+    def _transcript(self, run_id: str) -> Transcript:
+        found = self._transcripts.get(run_id)
+        if found is None:
+            # The history belongs to the first: a delegate's conversation is another.
+            found = Transcript(() if self._transcripts else self._history)
+            self._transcripts[run_id] = found
+        return found
 
     async def _ask_one(
         self,
@@ -258,7 +272,8 @@ def _refuse_native_servers(params: ModelRequestParams) -> None:
         if isinstance(tool, MCPServerTool):
             raise DeclarationError(
                 f"the agent has MCP server {tool.id!r} as a native tool: its provider would call "
-                "it by itself, so no policy, ledger or approval would see the calls. Connect it here."
+                "it by itself, and no policy, ledger or approval would see the calls. Connect it "
+                "here."
             )
 
 

@@ -7,15 +7,42 @@ there, and whenever it begins to wait again. One of the two always sees the othe
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+from interlock.base.codec import canonical
+from interlock.base.identifier import derived_id
 from interlock.journal.event import Draft, Header
-from interlock.journal.guard import Guard, Refused, TakesMail, TaskOpen
+from interlock.journal.guard import (
+    Append,
+    Commit,
+    Guard,
+    NewMessage,
+    Refused,
+    RunIn,
+    TakesMail,
+    TaskOpen,
+)
 from interlock.journal.rows import Mail
-from interlock.orchestrator.operation import OperationHost
+from interlock.journal.store import Store
+from interlock.limits.budget import raising
+from interlock.orchestrator.operation import Operation, OperationHost, read_object
 from interlock.orchestrator.waits import Decision, TaskOperation
 
-__all__ = ["BudgetTaskOperation"]
+__all__ = ["BudgetTaskOperation", "TopUpOperation", "runs_that_wait_for"]
+
+_ALL_TASKS: Final = 1_000_000
+
+
+def runs_that_wait_for(store: Store, account: str) -> tuple[str, ...]:
+    """The runs with an open inbox task that asks about an account, each once."""
+    tasks = (task for task in store.inbox(("open",), _ALL_TASKS) if task.kind == "budget")
+    waiting = (task.run for task in tasks if _asks_about(store, task.position) == account)
+    return tuple(dict.fromkeys(waiting))
+
+
+def _asks_about(store: Store, position: int) -> Any:
+    entry = store.entry(position)
+    return None if entry is None else read_object(entry.body).get("account")
 
 
 class BudgetTaskOperation(TaskOperation):
@@ -94,3 +121,71 @@ class BudgetTaskOperation(TaskOperation):
         """Somebody decided just before: their message is on its way."""
         self.decided = self.decided or refusal.reason == "task_closed"
         super().refused(refusal)
+
+
+class TopUpOperation(Operation):
+    """Raises an account by a person's word, then tells the others who wait for it.
+
+    Told are those whose tasks are open once the raise is on disk; a crash in between repeats it.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"budget_topped_up", "budget_waiters_told"})
+    ends = frozenset({"budget_waiters_told"})
+    wait_kind = "budget"
+    __slots__ = ("account", "amount", "by", "raised", "store")
+
+    def __init__(
+        self, session: OperationHost, store: Store, account: str, amount: int, by: str
+    ) -> None:
+        super().__init__(session, "top_up")
+        self.store = store
+        self.account = account
+        self.amount = amount
+        self.by = by
+        self.raised = False
+
+    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
+        """The limit is raised; those who wait are told."""
+        if kind == "budget_waiters_told":
+            self.resolve(None)
+            return
+        self.raised = True
+        if self.session.live and not self.session.draining:
+            self.start()
+
+    def start(self) -> None:
+        """Raise it, then tell."""
+        if self.raised:
+            commits = [self._telling(run) for run in runs_that_wait_for(self.store, self.account)]
+            if commits:
+                self.session.commit_aside(commits, self._told)
+            else:
+                self._told()
+            return
+        commit = raising(self.account, self.amount, message_id=self._message(), by=self.by)
+        header = {"account": self.account, "amount": self.amount, "by": self.by}
+        self.session.record(
+            self,
+            Draft("budget_topped_up", self.key, header),
+            guards=tuple(commit.guards),
+            appends=tuple(commit.appends),
+        )
+
+    def _message(self) -> str:
+        return derived_id("raise", self.session.run_id, self.session.generation, self.key)
+
+    def _telling(self, run: str) -> Commit:
+        message = f"{run}:budget:{self._message()}"
+        header = {"run": run, "kind": "budget_raised", "name": self.account, "by": self.by}
+        body = canonical({"account": self.account, "amount": self.amount}, "a raise")
+        told = Append(f"mail/{run}", (Draft("mail_sent", message, header, body),))
+        states = ("queued", "running", "waiting", "parked")
+        return Commit((told,), (NewMessage(message), RunIn(run, states)))
+
+    def _told(self) -> None:
+        if self.open:
+            self.session.record(self, Draft("budget_waiters_told", self.key))
+
+    def waits_for(self) -> str:
+        """In words."""
+        return f"budget {self.account!r} to be raised"

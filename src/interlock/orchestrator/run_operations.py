@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
 from interlock.base.codec import canonical, codec_for
 from interlock.base.identifier import derived_id
-from interlock.journal.event import Draft, Header
-from interlock.limits.budget import Account, Spent, WorstCase, raising
+from interlock.limits.budget import Account, Spent, WorstCase
 from interlock.models.operations import Attempt, Held, Outcome, PersonAnswer
-from interlock.orchestrator.budget_task import BudgetTaskOperation
+from interlock.orchestrator.budget_task import BudgetTaskOperation, TopUpOperation
 from interlock.orchestrator.budgeting import HoldOperation, SettleOperation
 from interlock.orchestrator.calling import call_tool
 from interlock.orchestrator.conversations import (
@@ -20,7 +18,7 @@ from interlock.orchestrator.conversations import (
     ReadConversationOperation,
     conversation_stream,
 )
-from interlock.orchestrator.operation import Operation, OperationHost
+from interlock.orchestrator.operation import Operation
 from interlock.orchestrator.requests import RequestOperation
 from interlock.orchestrator.retry import NO_RETRY
 from interlock.orchestrator.session import Session
@@ -99,7 +97,8 @@ class RunOperations:
 
     async def raise_budget(self, account: str, amount: int, by: str) -> None:
         """Raise a budget's limit by a person's word."""
-        await self._perform(_RaiseOperation(self._session, account, amount, by))
+        store = self._session.services.journal.store
+        await self._perform(TopUpOperation(self._session, store, account, amount, by))
 
     async def ask_person(
         self,
@@ -187,39 +186,3 @@ class RunOperations:
 
 def _asked(kind: str, question: dict[str, Any], choices: Sequence[str]) -> bytes:
     return canonical({**question, "choices": list(choices)}, f"inbox task {kind!r}")
-
-
-class _RaiseOperation(Operation):
-    """Raises a budget, in one transaction with the run's own event."""
-
-    kinds = frozenset({"budget_topped_up"})
-    ends = kinds
-    wait_kind = "budget"
-    __slots__ = ("account", "amount", "by")
-
-    def __init__(self, session: OperationHost, account: str, amount: int, by: str) -> None:
-        super().__init__(session, "top_up")
-        self.account = account
-        self.amount = amount
-        self.by = by
-
-    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
-        """The limit is raised."""
-        self.resolve(None)
-
-    def start(self) -> None:
-        """Raise it."""
-        session = self.session
-        message = derived_id("raise", session.run_id, session.generation, self.key)
-        commit = raising(self.account, self.amount, message_id=message, by=self.by)
-        header = {"account": self.account, "amount": self.amount, "by": self.by}
-        session.record(
-            self,
-            Draft("budget_topped_up", self.key, header, json.dumps({}).encode()),
-            guards=tuple(commit.guards),
-            appends=tuple(commit.appends),
-        )
-
-    def waits_for(self) -> str:
-        """In words."""
-        return f"budget {self.account!r} to be raised"

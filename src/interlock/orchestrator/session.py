@@ -374,6 +374,7 @@ class Session(OperationHost):
             if isinstance(result, StorageError):
                 self.services.failed(result)
             elif waiting == 0:
+                self.services.committed()
                 if not self.closed:
                     then()
                 self.working(-1)
