@@ -18,7 +18,7 @@ from benchmarks.counting_client import CountingClient, RefusedError
 from interlock import NOT_HAPPENED, App, EffectKey, Happened, NotHappened, Tool
 from interlock.contract import Contract
 
-__all__ = ["PRICE", "Receipt", "build_app", "cost_micro_usd", "day_budget"]
+__all__ = ["PRICE", "Receipt", "build_app", "cost_micro_usd"]
 
 PRICE = {"input_usd_per_million": Decimal(100), "output_usd_per_million": Decimal(1000)}
 """Dear, so that a budget of a few dollars is a few dozen calls."""
@@ -60,25 +60,28 @@ def build_app(
     return app
 
 
-def day_budget(store_day: str) -> str:
-    """The account that all racers draw on."""
-    return f"agent/racer/{store_day}/usd"
-
-
 def _models(base_url: str) -> Mapping[str, OpenAIChatModel]:
     client = AsyncOpenAI(base_url=base_url, api_key="not-a-secret")
     provider = OpenAIProvider(openai_client=client)
     return {name: OpenAIChatModel(name, provider=provider) for name in _MODELS}
 
 
-def _terms(agent: str, budgets: Mapping[str, Any], **more: Any) -> Contract:
+def _terms(
+    agent: str,
+    budgets: Mapping[str, Any],
+    *,
+    max_output_tokens: int = 5_000,
+    tokens_per_byte: float = 1.0,
+    **more: Any,
+) -> Contract:
     terms: dict[str, Any] = {
         "model": {
             "name": _MODELS[0],
             "fallbacks": _MODELS[1:],
             "attempts": 10,
             "timeout_seconds": 10.0,
-            "max_output_tokens": 5_000,
+            "max_output_tokens": max_output_tokens,
+            "tokens_per_byte": tokens_per_byte,
         },
         "prices": dict.fromkeys(_MODELS, PRICE),
         "providers": _PATIENT,
@@ -157,7 +160,9 @@ def _racer() -> Agent[None, str]:
 
 
 def _racer_terms(day_usd: Decimal | None) -> Contract:
-    return _terms("racer", {"agent_day": {"usd": day_usd}} if day_usd is not None else {})
+    budgets = {"agent_day": {"usd": day_usd}} if day_usd is not None else {}
+    # Close to what a call takes in truth, so that the cap is reached by spending, not by holding.
+    return _terms("racer", budgets, max_output_tokens=100, tokens_per_byte=0.5)
 
 
 # The writer: one long ask.
