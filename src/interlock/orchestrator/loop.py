@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import inspect
+import sys
 import sysconfig
 import zlib
 from asyncio import events, tasks
@@ -227,9 +228,13 @@ class RunLoop(asyncio.AbstractEventLoop):
             return
         events._set_running_loop(self)
         self._thread = thread_id()
+        # The host's loop would close the code's generators later, as its own; they end with it.
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, None)
         try:
             self._turn_until_rest()
         finally:
+            sys.set_asyncgen_hooks(*hooks)
             self._thread = 0
             events._set_running_loop(self._outer)
 
