@@ -17,6 +17,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
@@ -230,14 +231,20 @@ class App:
         """
         used = clock or SystemClock()
         store = open_store(self.store, used)
+        lock = ExecutorLock(database_path(self.store))
+        release = lock.release
         try:
-            with ExecutorLock(database_path(self.store)) as lock, rarer_collections():
+            lock.acquire()
+            with rarer_collections():
                 local = LocalExecutor(
                     self, store, used, ThreadPool(), _LockLease(lock), options, mode=mode
                 )
+                # A write that is left in its thread may still act: nobody may recover it before.
+                release = partial(local.executor.acting.when_none, lock.release)
                 async with local.running(grace), _checkpoints(self.store, used, local.threads):
                     yield local
         finally:
+            release()
             store.close()
 
     @asynccontextmanager

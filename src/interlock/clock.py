@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 __all__ = [
+    "Acting",
     "Clock",
     "Dice",
     "InlineThreads",
@@ -170,6 +171,43 @@ class ThreadPool:
     def close(self) -> None:
         """Take no more work; does not wait for what runs."""
         self._work.put(None)
+
+
+class Acting:
+    """Which calls act on the outside in threads that nothing can stop. Used from any thread."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._calls = 0
+        self._then: Callable[[], None] | None = None
+
+    def during(self, function: Callable[[], T]) -> Callable[[], T]:
+        """The function, which counts from now on until it has ended. To be called once."""
+        with self._mutex:
+            self._calls += 1
+
+        def counted() -> T:
+            try:
+                return function()
+            finally:
+                self._ended()
+
+        return counted
+
+    def _ended(self) -> None:
+        with self._mutex:
+            self._calls -= 1
+            then = self._then if self._calls == 0 else None
+        if then is not None:
+            then()
+
+    def when_none(self, then: Callable[[], None]) -> None:
+        """Call `then` when no call acts any more: now, or from the thread of the last one."""
+        with self._mutex:
+            self._then = then
+            busy = self._calls > 0
+        if not busy:
+            then()
 
 
 def _outcome(function: Callable[[], T]) -> tuple[T | None, BaseException | None]:

@@ -118,11 +118,11 @@ def test_show_tells_a_contract_in_plain_words(folder: Path) -> None:
     done = invoke("contract", "show", folder / "faq.yaml")
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("Agent faq\n\nPurpose\n")
-    for part in ("It asks openai:gpt-5.2.", "What it may spend", "100 model calls", "Tools"):
+    for part in ("It asks openai:gpt-5.2.", "What it may spend", "One run: no limit.", "Tools"):
         assert part in done.stdout
     contract = as_json(invoke("contract", "show", folder / "faq.yaml", "--json"))
     assert contract["hash"] in done.stdout
-    assert contract["contract"]["budgets"]["run"]["model_calls"] == 100
+    assert contract["contract"]["budgets"]["run"]["model_calls"] is None
 
 
 def test_show_of_a_contract_that_is_wrong_tells_all_of_it_and_ends_with_2(folder: Path) -> None:

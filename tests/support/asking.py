@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
 from openai import AsyncOpenAI
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from interlock.testing.simulated_model import (
+    Ledger,
     Misbehaviour,
     Reply,
     Rule,
@@ -19,20 +20,27 @@ from interlock.testing.simulated_model import (
     ToolCall,
 )
 
-__all__ = ["calls", "model_at", "says", "simulated", "wrong"]
+__all__ = ["Simulated", "calls", "says", "simulated", "wrong"]
 
 
-@contextlib.contextmanager
-def simulated(*turns: Reply, rules: Sequence[Rule] = ()) -> Generator[SimulatedModel]:
-    """A simulated model with a script, on a thread of its own."""
-    with SimulatedModel(Scenario(turns=turns, rules=tuple(rules))) as model:
-        yield model
+class Simulated(NamedTuple):
+    """A simulated model as a provider's model, and what it was asked."""
+
+    model: OpenAIChatModel
+    ledger: Ledger
+    base_url: str
 
 
-def model_at(base_url: str, name: str = "small") -> OpenAIChatModel:
-    """A model as an application makes it, with the client's own retries left as they are."""
-    client = AsyncOpenAI(base_url=base_url, api_key="not-a-secret")
-    return OpenAIChatModel(name, provider=OpenAIProvider(openai_client=client))
+@asynccontextmanager
+async def simulated(*turns: Reply, rules: Sequence[Rule] = ()) -> AsyncGenerator[Simulated]:
+    """A simulated model with a script, on a thread of its own, and a real client of it.
+
+    The client keeps the retries that it makes by default, as an application's would.
+    """
+    with SimulatedModel(Scenario(turns=turns, rules=tuple(rules))) as server:
+        async with AsyncOpenAI(base_url=server.base_url, api_key="not-a-secret") as client:
+            model = OpenAIChatModel("small", provider=OpenAIProvider(openai_client=client))
+            yield Simulated(model, server.ledger, server.base_url)
 
 
 def says(text: str, **wrong_how: Any) -> Reply:
@@ -48,4 +56,3 @@ def calls(tool: str, /, **arguments: Any) -> Reply:
 def wrong(**how: Any) -> Reply:
     """A reply that is only a misbehaviour."""
     return Reply(misbehaviour=Misbehaviour(**how))
-

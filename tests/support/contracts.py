@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from interlock.contract import (
+    Budget,
     Budgets,
     Contract,
     ConversationTerms,
-    DayBudget,
     LoopTerms,
     ModelTerms,
     OutputTerms,
     Price,
     ProviderTerms,
-    RunBudget,
     ToolTerms,
 )
 
@@ -61,19 +60,15 @@ def _optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 _COUNTS = _optional(_whole(0, 10**12))
-_BUDGETS = st.builds(
-    Budgets,
-    run=st.builds(
-        RunBudget,
-        usd=_optional(_amounts()),
-        tokens=_COUNTS,
-        model_calls=_COUNTS,
-        tool_calls=_COUNTS,
-        seconds=_optional(_seconds(366 * 86_400)),
-    ),
-    agent_day=st.builds(DayBudget, usd=_optional(_amounts())),
-    tenant_day=st.builds(DayBudget, usd=_optional(_amounts())),
+_BUDGET = st.builds(
+    Budget,
+    usd=_optional(_amounts()),
+    tokens=_COUNTS,
+    model_calls=_COUNTS,
+    tool_calls=_COUNTS,
+    seconds=_optional(_seconds(366 * 86_400)),
 )
+_BUDGETS = st.builds(Budgets, run=_BUDGET, agent_day=_BUDGET, tenant_day=_BUDGET)
 _TOOLS = st.one_of(
     st.builds(ToolTerms, effect=st.just("read"), timeout_seconds=_optional(_seconds(3600))),
     st.builds(ToolTerms, effect=st.just("delegate")),

@@ -157,7 +157,10 @@ async def _watched(answer: _Answer, store: Store, ended: asyncio.Future[Any]) ->
                 shown.update(_in_short(_view(store, run)))
                 await asyncio.wait({ended}, timeout=_LONGEST_LOOK_SECONDS)
     except asyncio.CancelledError:
-        remark(f"run {run} is not finished; the next `interlock serve` goes on with it")
+        remark(
+            f"run {run} is not finished; the next `interlock serve` goes on with it. What is in "
+            "flight may still end; interrupt once more not to wait for it"
+        )
         raise
     ended.result()
     return answer._replace(run=_view(store, run))

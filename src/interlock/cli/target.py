@@ -49,6 +49,7 @@ def _load(spec: str) -> App:
     from interlock.app import App
 
     module_name, _, path = spec.partition(":")
+    _check_module_name(module_name, spec)
     found: Any = _import(module_name, spec)
     for name in (path or "app").split("."):
         if not hasattr(found, name):
@@ -61,13 +62,27 @@ def _load(spec: str) -> App:
     return found
 
 
+def _check_module_name(name: str, spec: str) -> None:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise InvalidInputError(
+            f"--app {spec}: {name!r} is no name of a Python module, which is needed before the "
+            "colon, for example desk:app for `app = App(…)` in desk.py."
+        )
+    if name.endswith(".py"):
+        module = name.removesuffix(".py")
+        app = spec.partition(":")[2] or "app"
+        raise InvalidInputError(
+            f"--app {spec}: give the module and not its file: --app {module}:{app}."
+        )
+
+
 def _import(name: str, spec: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         own = "" if "importlib" in where.filename else f" ({where.filename}:{where.lineno})"
         raise InvalidInputError(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from interlock.contract.budgets import Budget
 from interlock.contract.contract import Contract
 from interlock.contract.tool import ToolTerms
 
@@ -55,23 +56,30 @@ def _model(contract: Contract) -> Iterator[str]:
 
 
 def _spending(contract: Contract) -> Iterator[str]:
-    run = contract.budgets.run
-    counted = (
-        (run.tokens, "token"),
-        (run.model_calls, "model call"),
-        (run.tool_calls, "tool call"),
+    budgets = contract.budgets
+    scopes = (
+        ("One run", budgets.run, ""),
+        ("All runs of this agent", budgets.agent_day, " in a day (UTC)"),
+        ("All runs of a tenant, whichever agent", budgets.tenant_day, " in a day (UTC)"),
     )
-    limits = [] if run.usd is None else [money(run.usd)]
-    limits += [_count(number, what) for number, what in counted if number is not None]
-    if run.seconds is not None:
-        limits.append(f"{duration(run.seconds)} of work")
-    yield f"One run: at most {_listed(limits)}." if limits else "One run: no limit."
-    days = (("All runs of this agent", contract.budgets.agent_day.usd),
-            ("All runs of a tenant, whichever agent", contract.budgets.tenant_day.usd))  # fmt: skip
-    for who, usd in days:
-        yield f"{who}: {'no limit' if usd is None else f'at most {money(usd)}'} in a day (UTC)."
-    if run.usd is None:
+    for who, budget, when in scopes:
+        limits = _limits(budget)
+        yield f"{who}: {f'at most {_listed(limits)}' if limits else 'no limit'}{when}."
+    if budgets.run.usd is None:
         yield "No amount of money is set for a run."
+
+
+def _limits(budget: Budget) -> list[str]:
+    counted = (
+        (budget.tokens, "token"),
+        (budget.model_calls, "model call"),
+        (budget.tool_calls, "tool call"),
+    )
+    limits = [] if budget.usd is None else [money(budget.usd)]
+    limits += [_count(number, what) for number, what in counted if number is not None]
+    if budget.seconds is not None:
+        limits.append(f"{duration(budget.seconds)} of calls")
+    return limits
 
 
 def _exhausted() -> Iterator[str]:
@@ -80,8 +88,8 @@ def _exhausted() -> Iterator[str]:
         "after it."
     )
     yield (
-        "A call that does not fit into every budget is not made. The agent's code is told so, and "
-        "what it did until then is kept."
+        "A call that does not fit into every budget is not made: the run pauses, and a person tops "
+        "the budget up, lets the run finish with what there is, or stops it. Nothing is lost."
     )
 
 

@@ -38,9 +38,9 @@ def _too_deep() -> ValueError:
 
 def _is_shallow(value: Any) -> bool:
     """Whether a value is nested no deeper than it may be, looked at level by level."""
-    level = [value]
+    level: list[Any] = [value]
     for _ in range(MAX_NESTING + 1):
-        containers = [one for one in level if isinstance(one, (dict, list))]
+        containers: list[Any] = [one for one in level if isinstance(one, (dict, list))]
         if not containers:
             return True
         level = [inner for one in containers for inner in _members(one)]

@@ -104,6 +104,13 @@ class ExecutorLock:
 
     def _refusal(self) -> StorageLockedError:
         holder = lock_holder(self._database)
+        if holder.get("pid") == os.getpid() and holder.get("host") == socket.gethostname():
+            return StorageLockedError(
+                f"The runs of {self._database!r} are executed by this very process since "
+                f"{holder['since']}: by another executor, or one that has ended and left a tool's "
+                "call in its thread, which may still act. Wait for it, or end the process.",
+                **holder,
+            )
         who = (
             f"process {holder['pid']} ({holder['program']}) on {holder['host']} since "
             f"{holder['since']}"

@@ -17,7 +17,7 @@ from pydantic_ai.exceptions import (
     UnexpectedModelBehavior,
     UsageLimitExceeded,
 )
-from pydantic_ai.messages import ModelMessage
+from pydantic_ai.messages import ModelMessage, UserContent
 from pydantic_ai.models import Model
 from pydantic_ai.usage import UsageLimits
 
@@ -55,7 +55,7 @@ class Question:
     person is asked when no usable answer comes; else the code gets the error.
     """
 
-    prompt: str
+    prompt: str | Sequence[UserContent]
     output: Any = None
     context: Sequence[Any] = ()
     tools: Sequence[Tool[..., Any]] = ()
@@ -64,13 +64,23 @@ class Question:
     name: str = "ask"
     escalate: bool = True
 
-    def text(self, note: str) -> str:
+    def asked(self, note: str) -> str | Sequence[UserContent]:
         """The prompt as the model sees it: with its context, and what a person has added."""
-        parts = [self.prompt]
+        more: list[str] = []
         if self.context:
             numbered = (f"[{i}] {_text(item)}" for i, item in enumerate(self.context, 1))
-            parts.append("Rest your answer on these passages:\n" + "\n\n".join(numbered))
-        return "\n\n".join([*parts, note] if note else parts)
+            more.append("Rest your answer on these passages:\n" + "\n\n".join(numbered))
+        if note:
+            more.append(note)
+        if isinstance(self.prompt, str):
+            return "\n\n".join([self.prompt, *more])
+        return [*self.prompt, *more]
+
+    def shown(self) -> str:
+        """The prompt for a person."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        return "\n".join(part if isinstance(part, str) else "(a file)" for part in self.prompt)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +136,7 @@ class Asker:
         history = await self._earlier(operations, contract, candidates, question)
         note = ""
         while True:
-            asking = self._asking(operations, contract, candidates, question.name)
+            asking = self._asking(operations, contract, candidates, agent, question.name)
             problem, asked = await self._once(asking, agent, candidates, question, note, history)
             if asked is not None:
                 if question.conversation is not None:
@@ -146,9 +156,18 @@ class Asker:
         operations: Operations,
         contract: Contract,
         candidates: Sequence[Candidate],
+        agent: Agent[Any, Any],
         name: str,
     ) -> Asking:
-        return Asking(operations, contract, self._registry, candidates, name=name)
+        return Asking(
+            operations,
+            contract,
+            self._registry,
+            candidates,
+            agent=agent,
+            contract_of=self.contract,
+            name=name,
+        )
 
     async def _earlier(
         self,
@@ -162,7 +181,9 @@ class Asker:
         writer = Agent(candidates[0].model, name="summary")
 
         async def summarise(prompt: str) -> str:
-            asking = self._asking(operations, contract, candidates, f"{question.name}.summary")
+            asking = self._asking(
+                operations, contract, candidates, writer, f"{question.name}.summary"
+            )
             asked = Question(prompt=prompt, output=str, name="summary")
             problem, summary = await self._once(asking, writer, candidates, asked, "", ())
             if summary is None:
@@ -192,9 +213,6 @@ class Asker:
         found = self._bound.get(key)
         if found is None:
             models = {candidate.name: candidate.model for candidate in candidates}
-            if agent.model is None:
-                # Pydantic AI wants a default, although each run here is told which one to ask.
-                agent.model = candidates[0].model
             made = Durability(models=models, name=agent.name or "agent")
             # The agent is kept with it, so that its id is not given to another.
             found = self._bound[key] = (agent, cast("Durability", made.for_agent(agent)))
@@ -211,15 +229,17 @@ class Asker:
     ) -> tuple[_Problem, Asked | None]:
         toolsets = [GovernedToolset(question.tools)] if question.tools else []
         asking.known(history)
+        # An agent that others ask too brings the capability along.
+        carries = Durability.from_agent(agent) is not None
         token = CURRENT.set(asking)
         try:
             result = await agent.run(
-                question.text(note),
+                question.asked(note),
                 output_type=question.output,
                 deps=question.deps,
                 message_history=list(history) or None,
-                model=candidates[0].model,
-                capabilities=[self._durability(agent, candidates)],
+                model=None if carries else candidates[0].model,
+                capabilities=[] if carries else [self._durability(agent, candidates)],
                 toolsets=toolsets,
                 retries={"output": asking.contract.output.attempts - 1},
                 usage_limits=UsageLimits(request_limit=_most_requests(asking.contract)),
@@ -274,7 +294,7 @@ async def _ask_person(
             "question": f"Agent {operations.agent!r} could not answer: {problem.sentence} Let it "
             "try again (your note is told to it), answer yourself (the value is the answer), or "
             "give up?",
-            "asked": question.prompt,
+            "asked": question.shown(),
             "problem": problem.kind,
             "details": problem.details,
         },

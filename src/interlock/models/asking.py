@@ -25,6 +25,7 @@ from pydantic_ai.messages import (
     TextPart,
     TextPartDelta,
 )
+from pydantic_ai.models import Model
 from pydantic_ai.native_tools import MCPServerTool
 from pydantic_ai.toolsets import ToolsetTool
 from pydantic_core import to_json, to_jsonable_python
@@ -64,14 +65,17 @@ class Asking:
         registry: ModelRegistry,
         candidates: Sequence[Candidate],
         *,
+        agent: object,
+        contract_of: Callable[[str], Contract],
         name: str,
     ) -> None:
         self.operations = operations
         self.contract = contract
-        self.spending = Spending(operations, contract)
+        self.spending = Spending(operations, contract, contract_of)
         self.streaming: DurableOperation[Any, Any, Any] | None = None
         self._registry = registry
         self._candidates = candidates
+        self._agent = agent
         self._name = name
         self._loops = LoopWatch(loop_limits_of(contract))
         self._transcripts: dict[str, Transcript] = {}
@@ -87,6 +91,11 @@ class Asking:
         """An id for a run of Pydantic AI's loop, the same at every replay."""
         self._runs += 1
         return f"{self.operations.run_id}:{self._name}:{self._runs}"
+
+    def model_named(self, name: str) -> Model | None:
+        """A model that may answer, by its name here."""
+        found = (one.model for one in self._candidates if one.name == name)
+        return next(found, None)
 
     def publish(self, event: AgentStreamEvent) -> None:
         """Show a piece of an answer that is coming in."""
@@ -110,7 +119,7 @@ class Asking:
         self._turn += 1
         reasons: list[str] = []
         types: tuple[str, ...] = ()
-        for candidate in self._candidates:
+        for candidate in self._asked_by(params):
             outcome = await self._ask_one(operation, params, said, candidate)
             if outcome.kind == "answered":
                 payload = json.loads(outcome.response)
@@ -130,6 +139,14 @@ class Asking:
             found = Transcript(() if self._transcripts else self._history)
             self._transcripts[run_id] = found
         return found
+
+    def _asked_by(self, params: ModelRequestParams) -> Sequence[Candidate]:
+        """The models that may answer: a delegate has its own, and no fallbacks."""
+        context = params.run_context
+        model: Any = context.model
+        if context.agent is self._agent or not isinstance(model, Model):
+            return self._candidates
+        return (self._registry.of(cast("Model[Any]", model)),)
 
     async def _ask_one(
         self,
@@ -159,10 +176,12 @@ class Asking:
         candidate: Candidate,
         number: int,
     ) -> Attempt:
-        settings = with_bounds(params.model_settings, self.contract)
-        bounded = replace(params, model_settings=settings)
-        price = self._registry.price(self.contract, candidate)
         accounts = self.spending.for_request()
+        settings = with_bounds(params.model_settings, self.contract, limited=bool(accounts))
+        bounded = replace(params, model_settings=settings)
+        if params.run_context.agent is self._agent:
+            bounded = replace(bounded, model_id=candidate.name)
+        price = self._registry.price(self.contract, candidate)
         worst = WorstCase(tokens=said.size_bytes, model_calls=1)
         if accounts:
             most = int(settings.get("max_tokens") or self.contract.model.max_output_tokens)
@@ -272,8 +291,7 @@ def _refuse_native_servers(params: ModelRequestParams) -> None:
         if isinstance(tool, MCPServerTool):
             raise DeclarationError(
                 f"the agent has MCP server {tool.id!r} as a native tool: its provider would call "
-                "it by itself, and no policy, ledger or approval would see the calls. Connect it "
-                "here."
+                "it by itself, past every policy, ledger and approval. Connect the server here."
             )
 
 

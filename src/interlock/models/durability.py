@@ -32,7 +32,7 @@ from pydantic_ai.durable_exec import (
     conversation_id_from_run_id,
 )
 from pydantic_ai.messages import AgentStreamEvent
-from pydantic_ai.models import Model
+from pydantic_ai.models import Model, ModelResolutionContext
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import RunContext
 
@@ -88,6 +88,14 @@ class Durability(BaseDurabilityCapability[Any]):
         """The capability bound to the agent; bound once, since every ask needs it."""
         return self if self.agent is agent else super().for_agent(agent)
 
+    def _bind_models(self, agent: AbstractAgent[Any, Any]) -> None:
+        # An agent without a model of its own is asked with one that the contract names.
+        if agent.model is None:
+            self._default_model_id = None
+            self._models_by_id = dict(self._extra_models)
+        else:
+            super()._bind_models(agent)
+
     @property
     def in_durable_context(self) -> bool:
         """Whether the caller is a run's own code, inside of an ask."""
@@ -97,6 +105,14 @@ class Durability(BaseDurabilityCapability[Any]):
     def get_durable_operation_backend(self) -> DurableOperationBackend[Any]:
         """What performs the operations."""
         return self._backend
+
+    async def resolve_model_id(
+        self, ctx: ModelResolutionContext[Any], *, model_id: str
+    ) -> Model | None:
+        """A model by the name that the asking knows it under."""
+        asking = CURRENT.get()
+        found = None if asking is None else asking.model_named(model_id)
+        return found or await super().resolve_model_id(ctx, model_id=model_id)
 
     def get_default_run_id(self) -> str | None:
         """The same at every replay."""

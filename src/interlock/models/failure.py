@@ -57,8 +57,9 @@ def _is_transient(error: Exception) -> bool:
 
 
 def _is_refused(error: Exception) -> bool:
-    refused = isinstance(error, ModelHTTPError) and error.status_code in _REFUSED
-    return refused and not error.in_stream
+    if not isinstance(error, ModelHTTPError):
+        return False
+    return error.status_code in _REFUSED and not error.in_stream
 
 
 def _retry_after(error: Exception) -> timedelta | None:

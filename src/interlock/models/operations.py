@@ -144,6 +144,10 @@ class Operations(Protocol):
         """The tenant that the run belongs to."""
         ...
 
+    def lineage(self) -> Sequence[tuple[str, str]]:
+        """The runs that started this one, its parent first: id and agent of each."""
+        ...
+
     def now_us(self) -> int:
         """The run's time in microseconds since 1970."""
         ...

@@ -7,7 +7,6 @@ own hold. What comes back is written as JSON once, and the run reads that, live 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, cast
 
 from pydantic_ai.durable_exec import DurableOperation, ModelRequestParams
@@ -27,13 +26,18 @@ from interlock.models.registry import Candidate
 __all__ = ["can_stream", "sender", "with_bounds"]
 
 
-def with_bounds(settings: ModelSettings | None, contract: Contract) -> ModelSettings:
-    """A request's settings with the contract's, its time limit, and no hidden retries."""
+def with_bounds(
+    settings: ModelSettings | None, contract: Contract, *, limited: bool
+) -> ModelSettings:
+    """A request's settings with the contract's, its time limit, and no hidden retries.
+
+    An answer's length is bounded where the contract says so, or where a budget has to hold it.
+    """
     terms = contract.model
     given: dict[str, Any] = {**(settings or {}), **terms.settings}
     given["max_retries"] = 0
     given.setdefault("timeout", terms.timeout_seconds)
-    if "max_output_tokens" in terms.model_fields_set or "max_tokens" not in given:
+    if "max_output_tokens" in terms.model_fields_set or (limited and "max_tokens" not in given):
         given["max_tokens"] = terms.max_output_tokens
     return cast("ModelSettings", given)
 
@@ -46,14 +50,13 @@ def sender(
     price: Price | None,
     followed: Callable[[], bool],
 ) -> Callable[[], Awaitable[Answer]]:
-    """The function that asks the candidate, once."""
-    asked = replace(params, model_id=candidate.name)
+    """The function that asks the candidate, once. `params` names it as Pydantic AI knows it."""
 
     async def send() -> Answer:
         stream = streaming is not None and followed() and can_stream(candidate.model)
         handler = streaming.handler if streaming is not None and stream else operation.handler
         try:
-            response = cast("ModelResponse", await handler(asked))
+            response = cast("ModelResponse", await handler(params))
         except Exception as error:
             raise send_failure(error) from error
         return _answer(operation, response, price)

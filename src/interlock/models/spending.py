@@ -6,6 +6,7 @@ there is, or stops it. Nothing was sent, and nothing is lost meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from pydantic_ai.durable_exec import ModelRequestParams
@@ -14,7 +15,15 @@ from pydantic_core import to_json
 from interlock.contract import Contract
 from interlock.errors import BudgetExhaustedError, InvalidInputError, UnknownPriceError
 from interlock.limits.amount import amount_text, parse_amount, unit_of
-from interlock.limits.budget import Account, Limits, WorstCase, accounts, day_of, next_day_us
+from interlock.limits.budget import (
+    Account,
+    Budgets,
+    Limits,
+    WorstCase,
+    accounts,
+    day_of,
+    next_day_us,
+)
 from interlock.limits.prices import Price, worst_case_micro_usd
 from interlock.models.operations import Operations, PersonAnswer
 from interlock.models.registry import Candidate
@@ -28,27 +37,35 @@ _TOKENS_AROUND = 64
 
 
 class Spending:
-    """The budgets of one ask."""
+    """The budgets of one ask: the run's own, and those of the runs that it was started by."""
 
-    def __init__(self, operations: Operations, contract: Contract) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        contract: Contract,
+        contract_of: Callable[[str], Contract],
+    ) -> None:
         self._operations = operations
         self._contract = contract
-        self._budgets = budgets_of(contract)
-        scopes = (self._budgets.run, self._budgets.agent_day, self._budgets.tenant_day)
-        self._limited = any(scope not in (None, Limits()) for scope in scopes)
+        own = (operations.run_id, operations.agent, budgets_of(contract))
+        started_by = (
+            (run, agent, budgets_of(contract_of(agent))) for run, agent in operations.lineage()
+        )
+        self._charged = [charged for charged in (own, *started_by) if _limits_something(charged[2])]
 
     def accounts(self) -> tuple[Account, ...]:
-        """What the next call draws on: day accounts are those of the run's present day."""
-        operations = self._operations
-        if not self._limited:
+        """What the next call draws on: day accounts are those of the run's present day.
+
+        Delegated work charges who delegated it: a child draws on its parent's budgets too.
+        """
+        if not self._charged:
             return ()
-        return accounts(
-            self._budgets,
-            run=operations.run_id,
-            agent=operations.agent,
-            tenant=operations.tenant,
-            day=day_of(operations.now_us()),
-        )
+        tenant, day = self._operations.tenant, day_of(self._operations.now_us())
+        found: dict[str, Account] = {}
+        for run, agent, budgets in self._charged:
+            for account in accounts(budgets, run=run, agent=agent, tenant=tenant, day=day):
+                found.setdefault(account.name, account)
+        return tuple(found.values())
 
     def for_request(self) -> tuple[Account, ...]:
         """The accounts that a request to a model draws on."""
@@ -129,6 +146,11 @@ class Spending:
         amount = _amount(account, answer.value)
         if amount > 0:
             await self._operations.raise_budget(account, amount, answer.by)
+
+
+def _limits_something(budgets: Budgets) -> bool:
+    scopes = (budgets.run, budgets.agent_day, budgets.tenant_day)
+    return any(scope not in (None, Limits()) for scope in scopes)
 
 
 def _question(operations: Operations, account: str, detail: str) -> dict[str, Any]:

@@ -311,7 +311,8 @@ class EffectOperation(Operation):
         if is_async(function):
             async with asyncio.timeout(seconds):
                 return await bound()
-        answer = self.session.threads.run(self.session.host, bound)
+        work = self.session.acting.during(bound) if function is self.tool.function else bound
+        answer = self.session.threads.run(self.session.host, work)
         done, _ = await asyncio.wait({answer}, timeout=seconds)
         if not done:
             self._watch(answer)

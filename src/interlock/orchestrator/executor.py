@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from interlock.base.failure import Failure
-from interlock.clock import Clock, Threads
+from interlock.clock import Acting, Clock, Threads
 from interlock.errors import (
     NotFoundError,
     StorageCorruptError,
@@ -29,6 +29,7 @@ from interlock.journal.journal import Journal
 from interlock.journal.rows import Mail, RunRow
 from interlock.orchestrator.admission import Admission
 from interlock.orchestrator.agent import Agent
+from interlock.orchestrator.blocking import refuse_blocking_calls
 from interlock.orchestrator.ending import cancel_children, child_message
 from interlock.orchestrator.feed import Feed
 from interlock.orchestrator.history import History
@@ -95,6 +96,8 @@ class Executor:
         self.journal = journal
         self.clock = clock
         self.threads = threads
+        # Writes that may still act, though their call has timed out or their run was let go.
+        self.acting = Acting()
         self.worker = options.worker
         self.residency_us = options.residency // _US
         self.failure: StorageError | None = None
@@ -121,6 +124,7 @@ class Executor:
     async def run(self) -> None:
         """Execute runs until `drain` is called. Raises the `StorageError` that stops it."""
         self.loop = asyncio.get_running_loop()
+        refuse_blocking_calls()
         nudged = self._nudged = asyncio.Event()
         self._empty = asyncio.Event()
         self._changes = self.journal.store.changes()
@@ -394,7 +398,7 @@ class Executor:
 
     def when_ended(self, run: str) -> asyncio.Future[EndedRun]:
         """A future of the run as it is when it is finished or parked."""
-        future: asyncio.Future[EndedRun] = self.loop.create_future()
+        future: asyncio.Future[EndedRun] = asyncio.get_running_loop().create_future()
         self._ending.setdefault(run, []).append(future)
         future.add_done_callback(partial(self._forget_waiting, run))
         if run not in self._sessions and run not in self._claiming:

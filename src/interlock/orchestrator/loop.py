@@ -18,7 +18,7 @@ import sys
 import sysconfig
 import zlib
 from asyncio import events, tasks
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Any, Final, NoReturn, Protocol, cast
 from interlock.clock import thread_behind, thread_id
 from interlock.errors import ForbiddenInRunError
 
-__all__ = ["LoopHost", "RunLoop", "TaskNode", "user_line"]
+__all__ = ["LoopHost", "RunLoop", "TaskNode", "is_users", "refuse", "user_line"]
 
 _MAX_TICKS: Final = 100_000
 _MAX_TICKS_WHILE_CANCELLING: Final = 16
@@ -184,7 +184,7 @@ class _Task(asyncio.Task[Any]):
         thread = thread_behind(function)
         if thread:
             function(self)  # What it would be told at the task's end: it is not needed any more.
-            _refuse(f"a thread, {thread!r}")
+            refuse(f"a thread, {thread!r}")
         super().add_done_callback(function, context=context)
 
 
@@ -210,6 +210,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._salt = salt
         self._outer = outer
         self._thread = 0
+        self._host_finalizer: Callable[[Any], object] | None = None
         self._ready: collections.deque[events.Handle] = collections.deque()
         self.time_us = 0
         self._tasks: set[_Task] = set()
@@ -228,15 +229,21 @@ class RunLoop(asyncio.AbstractEventLoop):
             return
         events._set_running_loop(self)
         self._thread = thread_id()
-        # The host's loop would close the code's generators later, as its own; they end with it.
         hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(None, None)
+        self._host_finalizer = hooks.finalizer
+        sys.set_asyncgen_hooks(None, self._finalized)
         try:
             self._turn_until_rest()
         finally:
             sys.set_asyncgen_hooks(*hooks)
             self._thread = 0
             events._set_running_loop(self._outer)
+
+    def _finalized(self, generator: AsyncGenerator[Any, Any]) -> None:
+        # Those of code that was torn down are dropped with it: whoever awaited them is closed, and
+        # before Python 3.13 that does not reach into them, so nobody could close them any more.
+        if not self._closed and self._host_finalizer is not None:
+            self._host_finalizer(generator)
 
     def runs_here(self) -> bool:
         """Whether the caller is the run's own code, and not a step, a tool or a thread."""
@@ -281,12 +288,18 @@ class RunLoop(asyncio.AbstractEventLoop):
         """`file:line` of the user's code at which the run's first task stands."""
         first = next((task for task in self._tasks if task.node is self._root), None)
         awaited: Any = first.get_coro() if first is not None else None
-        line = "the run's code"
+        line = ""
         while (frame := getattr(awaited, "cr_frame", None)) is not None:
-            if _is_users(frame):
+            # The agent itself may be installed as a library is.
+            if is_users(frame) or not line:
                 line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
             awaited = awaited.cr_await
-        return line
+        return line or "the run's code"
+
+    @staticmethod
+    def is_pumping(frame: FrameType) -> bool:
+        """Whether this frame is where a run's loop executes the run's code."""
+        return frame.f_code is _PUMP
 
     def tear_down(self) -> None:
         """Forget the run's code. Its `finally` blocks run; durable operations do nothing there."""
@@ -324,7 +337,7 @@ class RunLoop(asyncio.AbstractEventLoop):
     ) -> events.Handle:
         """As `call_soon`; refused from outside the run's code, where it would not be replayed."""
         if not self.runs_here():
-            _refuse("call_soon_threadsafe (a thread that calls back)")
+            refuse("call_soon_threadsafe (a thread that calls back)")
         return self.call_soon(callback, *args, context=context)
 
     def call_later(
@@ -348,7 +361,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         """A future of the run's code."""
         frame = inspect.currentframe()
         if frame is not None and frame.f_back is not None and frame.f_back.f_code is _WRAPPING:
-            _refuse("the future of a thread or a process, asyncio.wrap_future")
+            refuse("the future of a thread or a process, asyncio.wrap_future")
         return asyncio.Future(loop=self)
 
     def create_task(
@@ -488,7 +501,7 @@ def _place() -> tuple[str, str]:
     """The line of `user_line`, and the function of a library that is called there."""
     frame, called = inspect.currentframe(), ""
     while frame is not None:
-        if _is_users(frame):
+        if is_users(frame):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}", called
         if frame.f_code is _PUMP:
             loop = frame.f_locals["self"]
@@ -499,12 +512,14 @@ def _place() -> tuple[str, str]:
     return "the run's code", ""
 
 
-def _is_users(frame: FrameType) -> bool:
+def is_users(frame: FrameType) -> bool:
+    """Whether a frame is of the user's own code: neither Interlock's nor a library's."""
     path = str(Path(frame.f_code.co_filename).absolute())
     return not path.startswith((_OWN_FOLDER, *_LIBRARY_FOLDERS)) and not path.endswith(">")
 
 
-def _refuse(what: str) -> NoReturn:
+def refuse(what: str) -> NoReturn:
+    """Raise `ForbiddenInRunError` that names the line, what is called there and the remedy."""
     line, called = _place()
     raise ForbiddenInRunError(
         f"{line}: a run's code called {f'{called} ({what})' if called else what}. A run's code has "
@@ -516,7 +531,7 @@ def _refuse(what: str) -> NoReturn:
 
 def _forbid(name: str) -> Callable[..., NoReturn]:
     def refused(_self: RunLoop, *_args: Any, **_kwargs: Any) -> NoReturn:
-        _refuse(f"asyncio's loop.{name}")
+        refuse(f"asyncio's loop.{name}")
 
     refused.__name__ = name
     refused.__doc__ = "Refused with the line of the caller."

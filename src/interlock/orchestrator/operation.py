@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, ClassVar, Final, cast
 
-from interlock.clock import Clock, Threads
+from interlock.clock import Acting, Clock, Threads
 from interlock.errors import ReplayMismatchError
 from interlock.journal.event import Draft, Header
 from interlock.journal.guard import Append, Commit, Guard, Refused
@@ -39,6 +39,7 @@ class OperationHost:
     host: asyncio.AbstractEventLoop
     clock: Clock
     threads: Threads
+    acting: Acting
     live: bool
     draining: bool
     now_us: int

@@ -66,7 +66,8 @@ class RequestOperation(Budgeted):
                 self.requested = True
                 self.holds = self.holds_of(header)
                 self.fresh = self.session.live
-                if self.session.live and not self.cancel_asked and not self.session.draining:
+                # A process that is about to stop still sends what it has held something for.
+                if self.session.live and not self.cancel_asked:
                     self.start()
             case "model_answered":
                 self._gone(value if value is not UNSET else self._answered(body))

@@ -214,7 +214,7 @@ class Run:
     async def ask(
         self,
         agent: PydanticAgent[Any, Any],
-        prompt: str,
+        prompt: str | Sequence[Any],
         *,
         output: Any = None,
         context: Sequence[Any] = (),

@@ -52,6 +52,15 @@ class RunOperations:
         """The tenant that the run belongs to."""
         return self._session.row.tenant
 
+    def lineage(self) -> Sequence[tuple[str, str]]:
+        """The runs that started this one, its parent first."""
+        store, found = self._session.services.journal.store, list[tuple[str, str]]()
+        parent = self._session.row.parent
+        while parent and (row := store.run(parent)) is not None:
+            found.append((row.id, row.agent))
+            parent = row.parent
+        return found
+
     def now_us(self) -> int:
         """The run's time."""
         return self._session.now_us

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from interlock.base.failure import Failure, failure_of
-from interlock.clock import Clock, Threads
+from interlock.clock import Acting, Clock, Threads
 from interlock.errors import (
     ForbiddenInRunError,
     InterlockError,
@@ -55,6 +55,7 @@ class Services(Protocol):
     journal: Journal
     clock: Clock
     threads: Threads
+    acting: Acting
     loop: asyncio.AbstractEventLoop
     residency_us: int
     worker: str
@@ -113,6 +114,7 @@ class Session(OperationHost):
         self.host = services.loop
         self.clock = services.clock
         self.threads = services.threads
+        self.acting = services.acting
         self.live = False
         self.closed = False
         self.draining = False
@@ -380,8 +382,11 @@ class Session(OperationHost):
                 self.working(-1)
 
         self.working(+1)
-        for commit in commits:
-            self.services.journal.submit(commit, done)
+        try:
+            for commit in commits:
+                self.services.journal.submit(commit, done)
+        except StorageError as error:
+            self.host.call_soon(self.services.failed, error)
 
     def stop_run(self, reason: str) -> None:
         """The run's own code cancels the run: as a request to cancel would, at this point."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.app import App
-from interlock.clock import Clock, InlineThreads, Threads
+from interlock.clock import Acting, Clock, InlineThreads, Threads
 from interlock.errors import StorageError
 from interlock.journal.event import Draft, Entry
 from interlock.journal.guard import Commit, Committed, Result
@@ -59,6 +59,7 @@ class _Replay:
         self.journal = journal
         self.clock: Clock = clock
         self.threads: Threads = InlineThreads()
+        self.acting = Acting()
         self.loop: asyncio.AbstractEventLoop = loop
         self.feed = Feed()
         self._app = app

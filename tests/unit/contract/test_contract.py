@@ -11,14 +11,14 @@ from hypothesis import given
 from pydantic import ValidationError
 
 from interlock.base.codec import codec_for
-from interlock.contract import Contract, DayBudget, ModelTerms, Price, RunBudget, ToolTerms
+from interlock.contract import Budget, Contract, ModelTerms, Price, ToolTerms
 from tests.support.contracts import contracts
 
 
 def test_a_name_is_enough_and_then_calls_are_bounded_and_money_is_not() -> None:
     contract = Contract(agent="faq")
     run = contract.budgets.run
-    assert (run.model_calls, run.tool_calls, run.usd, run.tokens) == (100, 200, None, None)
+    assert (run.model_calls, run.tool_calls, run.usd, run.tokens) == (None, None, None, None)
     assert contract.model.names() == ()
 
 
@@ -44,14 +44,14 @@ def price(given_in: str, given_out: str) -> Price:
 
 
 def test_money_is_decimal_and_a_text_in_json() -> None:
-    budget = DayBudget.model_validate({"usd": 20})
+    budget = Budget.model_validate({"usd": 20})
     assert budget.usd == Decimal(20)
     assert isinstance(budget.usd, Decimal)
     assert budget.model_dump(mode="json") == {"usd": "20"}
-    assert RunBudget(usd=Decimal("0.10")).model_dump(mode="json")["usd"] == "0.1"
+    assert Budget(usd=Decimal("0.10")).model_dump(mode="json")["usd"] == "0.1"
     for wrong in (0.5, "0.5", True, Decimal("NaN"), Decimal("Infinity"), Decimal(-1), -1):
         with pytest.raises(ValidationError):
-            DayBudget.model_validate({"usd": wrong})
+            Budget.model_validate({"usd": wrong})
 
 
 def test_a_price_is_exact() -> None:

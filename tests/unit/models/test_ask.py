@@ -12,11 +12,11 @@ import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, ModelRetry, RunContext
 
-from interlock import App, EffectKey, Run
-from interlock.contract import Contract
+from interlock import App, EffectKey, Run, RunHandle
+from interlock.contract import Budget, Budgets, Contract
 from interlock.errors import AskFailedError, RunFailedError
 from interlock.testing.simulated_model import Reply, Request, Rule, ToolCall, When
-from tests.support.asking import calls, model_at, says, simulated
+from tests.support.asking import calls, says, simulated, wrong
 from tests.support.local import (
     app_in,
     crashing,
@@ -38,6 +38,13 @@ class Answer(BaseModel):
     degrees: int
 
 
+@dataclass
+class Customer:
+    """An agent's dependencies."""
+
+    name: str
+
+
 def deployed(tmp_path: Path, agent: Agent[Any, Any], **terms: Any) -> App:
     """An app with this agent, under a contract with these terms."""
     app = app_in(tmp_path)
@@ -45,14 +52,20 @@ def deployed(tmp_path: Path, agent: Agent[Any, Any], **terms: Any) -> App:
     return app
 
 
+async def ended(handle: RunHandle) -> Any:
+    """The run's result; a run that waits for a person instead is a failure of the test."""
+    async with asyncio.timeout(30):
+        return await handle.result()
+
+
 def test_an_agent_is_deployed_in_one_line_and_answers(tmp_path: Path) -> None:
     async def main() -> None:
-        with simulated(says("At nine.")) as model:
+        async with simulated(says("At nine.")) as model:
             app = app_in(tmp_path)
-            app.deploy(Agent(model_at(model.base_url), name="faq"))
+            app.deploy(Agent(model.model, name="faq"))
             async with executing(app) as local:
                 handle = await local.start("faq", "When do you open?")
-                assert await handle.result() == "At nine."
+                assert await ended(handle) == "At nine."
                 (answered,) = entries_of(local, handle.id, "model_answered")
         assert answered.event.header["model"] == "openai:small"
         assert answered.event.header["output_tokens"] == 2
@@ -73,8 +86,8 @@ def test_each_tool_call_is_an_effect_with_a_key_of_its_own(tmp_path: Path) -> No
                 ToolCall(name="send", arguments={"to": "b"}),
             )
         )
-        with simulated(both, says("Sent.")) as model:
-            agent = Agent(model_at(model.base_url), name="mailer")
+        async with simulated(both, says("Sent.")) as model:
+            agent = Agent(model.model, name="mailer")
 
             @agent.tool_plain
             def send(to: str) -> str:
@@ -83,7 +96,7 @@ def test_each_tool_call_is_an_effect_with_a_key_of_its_own(tmp_path: Path) -> No
 
             async with executing(deployed(tmp_path, agent)) as local:
                 handle = await local.start("mailer", "Write to both")
-                assert await handle.result() == "Sent."
+                assert await ended(handle) == "Sent."
                 effects = local.store.effects(run=handle.id)
         assert sorted(sent) == ["a", "b"]
         assert {effect.state for effect in effects} == {"completed"}
@@ -95,8 +108,8 @@ def test_each_tool_call_is_an_effect_with_a_key_of_its_own(tmp_path: Path) -> No
 
 def test_a_function_that_reads_is_recorded_and_repeatable(tmp_path: Path) -> None:
     async def main() -> None:
-        with simulated(calls("degrees", city="Oslo"), says("Cold.")) as model:
-            agent = Agent(model_at(model.base_url), name="weather")
+        async with simulated(calls("degrees", city="Oslo"), says("Cold.")) as model:
+            agent = Agent(model.model, name="weather")
 
             @agent.tool_plain(metadata=READ)
             async def degrees(city: str) -> int:
@@ -104,7 +117,7 @@ def test_a_function_that_reads_is_recorded_and_repeatable(tmp_path: Path) -> Non
 
             async with executing(deployed(tmp_path, agent)) as local:
                 handle = await local.start("weather", "And in Oslo?")
-                assert await handle.result() == "Cold."
+                assert await ended(handle) == "Cold."
                 assert local.store.effects(run=handle.id) == []
                 (read,) = entries_of(local, handle.id, "read_completed")
         assert json.loads(read.body or b"")["args"] == {"city": "Oslo"}
@@ -129,8 +142,8 @@ def test_a_declared_tool_is_offered_without_its_hidden_arguments(tmp_path: Path)
             keys.append(key)
             return f"{ticket}: {body}"
 
-        with simulated(rules=[Rule(respond=respond)]) as model:
-            agent = Agent(model_at(model.base_url), name="helper")
+        async with simulated(rules=[Rule(respond=respond)]) as model:
+            agent = Agent(model.model, name="helper")
 
             @app.agent("desk")
             async def desk(run: Run) -> str:
@@ -138,23 +151,23 @@ def test_a_declared_tool_is_offered_without_its_hidden_arguments(tmp_path: Path)
 
             async with executing(app) as local:
                 handle = await local.start("desk")
-                assert await handle.result() == "Done."
+                assert await ended(handle) == "Done."
                 (effect,) = local.store.effects(run=handle.id)
         assert keys == [effect.effect_key]
-        offered = asked[0].tools["reply"]
-        assert "Answer a customer." in json.dumps(offered)
-        assert "key" not in json.dumps(offered)
+        assert set(asked[0].tools["reply"]["properties"]) == {"ticket", "body"}
+        assert "Answer a customer." in json.dumps(asked[0].body["tools"])
 
     asyncio.run(main())
 
 
 def test_wrong_arguments_reach_no_tool_and_are_told_to_the_model(tmp_path: Path) -> None:
     made: list[int] = []
+    told: list[str] = []
 
     def respond(request: Request) -> Reply:
         if request.turn == 0:
             return calls("pay", amount_cents="much")
-        assert "amount_cents" in json.dumps([m.model_dump() for m in request.messages][-1])
+        told.append(request.messages[-1].text)
         return calls("pay", amount_cents=5) if request.turn == 1 else says("Paid.")
 
     async def main() -> None:
@@ -165,25 +178,26 @@ def test_wrong_arguments_reach_no_tool_and_are_told_to_the_model(tmp_path: Path)
             made.append(amount_cents)
             return "paid"
 
-        with simulated(rules=[Rule(respond=respond)]) as model:
-            agent = Agent(model_at(model.base_url), name="payer")
+        async with simulated(rules=[Rule(respond=respond)]) as model:
+            agent = Agent(model.model, name="payer")
             app.deploy(agent, tools=[pay])
             async with executing(app) as local:
-                assert await (await local.start("payer", "Pay")).result() == "Paid."
+                assert await ended(await local.start("payer", "Pay")) == "Paid."
 
     asyncio.run(main())
     assert made == [5]
+    assert "amount_cents: Input should be a valid integer" in told[0]
 
 
 def test_structured_output_is_asked_for_again_and_then_fits(tmp_path: Path) -> None:
     async def main() -> None:
         wrong = Reply(output={"city": "Rome"})
         right = Reply(output={"city": "Rome", "degrees": 30})
-        with simulated(wrong, right) as model:
-            agent = Agent(model_at(model.base_url), name="weather", output_type=Answer)
+        async with simulated(wrong, right) as model:
+            agent = Agent(model.model, name="weather", output_type=Answer)
             async with executing(deployed(tmp_path, agent)) as local:
                 handle = await local.start("weather", "Rome?")
-                assert await handle.result() == Answer(city="Rome", degrees=30)
+                assert await ended(handle) == Answer(city="Rome", degrees=30)
                 assert len(entries_of(local, handle.id, "model_answered")) == 2
 
     asyncio.run(main())
@@ -191,8 +205,9 @@ def test_structured_output_is_asked_for_again_and_then_fits(tmp_path: Path) -> N
 
 def test_an_answer_that_never_fits_is_escalated_and_a_person_answers(tmp_path: Path) -> None:
     async def main() -> None:
-        with simulated(Reply(output={"city": "Rome"})) as model:
-            agent = Agent(model_at(model.base_url), name="weather", output_type=Answer)
+        half = Rule(reply=Reply(output={"city": "Rome"}))
+        async with simulated(rules=[half]) as model:
+            agent = Agent(model.model, name="weather", output_type=Answer)
             app = deployed(tmp_path, agent, output={"attempts": 2, "escalate_to": "meteo"})
             async with executing(app) as local:
                 handle = await local.start("weather", "Rome?")
@@ -204,9 +219,9 @@ def test_an_answer_that_never_fits_is_escalated_and_a_person_answers(tmp_path: P
                 assert question["problem"] == "output"
                 assert "degrees" in question["question"]
                 await local.client.decide(
-                    task.task, "answer", value={"city": "Rome", "degrees": 31}, by="ann"
+                    task.id, "answer", value={"city": "Rome", "degrees": 31}, by="ann"
                 )
-                assert await handle.result() == Answer(city="Rome", degrees=31)
+                assert await ended(handle) == Answer(city="Rome", degrees=31)
             assert len(model.ledger.entries()) == 2
 
     asyncio.run(main())
@@ -215,21 +230,21 @@ def test_an_answer_that_never_fits_is_escalated_and_a_person_answers(tmp_path: P
 def test_a_person_lets_it_try_again_with_a_note(tmp_path: Path) -> None:
     async def main() -> None:
         told = Rule(when=When(user_contains="Kelvin"), reply=says("303 K"))
-        with simulated(Reply(misbehaviour={"empty": True}), rules=[told]) as model:  # type: ignore[arg-type]
-            agent = Agent(model_at(model.base_url), name="weather")
+        async with simulated(wrong(empty=True), rules=[told]) as model:
+            agent = Agent(model.model, name="weather")
             async with executing(deployed(tmp_path, agent, output={"attempts": 1})) as local:
                 handle = await local.start("weather", "Rome?")
                 task = await open_task(local, handle.id)
-                await local.client.decide(task.task, "retry", note="In Kelvin, please.", by="ann")
-                assert await handle.result() == "303 K"
+                await local.client.decide(task.id, "retry", note="In Kelvin, please.", by="ann")
+                assert await ended(handle) == "303 K"
 
     asyncio.run(main())
 
 
 def test_without_escalation_the_code_gets_the_error(tmp_path: Path) -> None:
     async def main() -> None:
-        with simulated(Reply(misbehaviour={"empty": True})) as model:  # type: ignore[arg-type]
-            agent = Agent(model_at(model.base_url), name="weather")
+        async with simulated(wrong(empty=True)) as model:
+            agent = Agent(model.model, name="weather")
             app = app_in(tmp_path)
 
             @app.agent("careful")
@@ -240,7 +255,7 @@ def test_without_escalation_the_code_gets_the_error(tmp_path: Path) -> None:
                     return f"no answer: {error.code}"
 
             async with executing(app) as local:
-                assert await (await local.start("careful")).result() == "no answer: ask_failed"
+                assert await ended(await local.start("careful")) == "no answer: ask_failed"
 
     asyncio.run(main())
 
@@ -253,8 +268,8 @@ def test_what_was_answered_is_not_paid_again_after_a_crash(tmp_path: Path) -> No
 
     async def main() -> None:
         turns = (calls("degrees", city="Oslo"), calls("wait"), says("Cold."))
-        with simulated(*turns) as model:
-            agent = Agent(model_at(model.base_url), name="weather")
+        async with simulated(*turns) as model:
+            agent = Agent(model.model, name="weather")
 
             @agent.tool_plain(metadata=READ)
             async def degrees(city: str) -> int:
@@ -287,10 +302,10 @@ def test_another_prompt_on_replay_parks_the_run_before_any_call(tmp_path: Path) 
     gone = asyncio.Event()
 
     async def main() -> None:
-        with simulated(calls("wait"), says("Done.")) as model:
+        async with simulated(calls("wait"), says("Done.")) as model:
 
             def app_with(instructions: str) -> App:
-                agent = Agent(model_at(model.base_url), name="a", instructions=instructions)
+                agent = Agent(model.model, name="a", instructions=instructions)
 
                 @agent.tool_plain(metadata=READ)
                 async def wait() -> str:
@@ -312,15 +327,11 @@ def test_another_prompt_on_replay_parks_the_run_before_any_call(tmp_path: Path) 
 
 
 def test_dependencies_survive_a_resume(tmp_path: Path) -> None:
-    @dataclass
-    class Customer:
-        name: str
-
     reached = asyncio.Event()
 
     async def main() -> None:
-        with simulated(calls("who"), calls("pause"), calls("who"), says("Bye.")) as model:
-            agent = Agent(model_at(model.base_url), name="greeter", deps_type=Customer)
+        async with simulated(calls("who"), calls("pause"), calls("who"), says("Bye.")) as model:
+            agent = Agent(model.model, name="greeter", deps_type=Customer)
             seen: list[str] = []
             going_on = asyncio.Event()
 
@@ -350,8 +361,10 @@ def test_dependencies_survive_a_resume(tmp_path: Path) -> None:
 
 def test_a_tool_may_ask_the_model_to_try_again(tmp_path: Path) -> None:
     async def main() -> None:
-        with simulated(calls("find", name="x"), calls("find", name="y"), says("Found.")) as model:
-            agent = Agent(model_at(model.base_url), name="finder")
+        async with simulated(
+            calls("find", name="x"), calls("find", name="y"), says("Found.")
+        ) as model:
+            agent = Agent(model.model, name="finder")
 
             @agent.tool_plain(metadata=READ, retries=2)
             async def find(name: str) -> str:
@@ -360,15 +373,15 @@ def test_a_tool_may_ask_the_model_to_try_again(tmp_path: Path) -> None:
                 return name
 
             async with executing(deployed(tmp_path, agent)) as local:
-                assert await (await local.start("finder", "Find")).result() == "Found."
+                assert await ended(await local.start("finder", "Find")) == "Found."
 
     asyncio.run(main())
 
 
 def test_a_write_whose_outcome_is_unknown_asks_a_person_and_not_the_model(tmp_path: Path) -> None:
     async def main() -> None:
-        with simulated(calls("send"), says("Sent.")) as model:
-            agent = Agent(model_at(model.base_url), name="mailer")
+        async with simulated(calls("send"), says("Sent.")) as model:
+            agent = Agent(model.model, name="mailer")
 
             @agent.tool_plain
             async def send() -> str:
@@ -382,7 +395,7 @@ def test_a_write_whose_outcome_is_unknown_asks_a_person_and_not_the_model(tmp_pa
                 assert effect.state == "unknown"
                 result = {"kind": "tool_return", "result": "sent"}
                 await local.client.resolve(effect.effect_key, "happened", result=result, by="ann")
-                assert await handle.result() == "Sent."
+                assert await ended(handle) == "Sent."
             assert len(model.ledger.entries()) == 2
 
     asyncio.run(main())
@@ -391,16 +404,16 @@ def test_a_write_whose_outcome_is_unknown_asks_a_person_and_not_the_model(tmp_pa
 def test_a_delegate_is_asked_inside_the_run_with_the_same_budget(tmp_path: Path) -> None:
     async def main() -> None:
         expert_rule = Rule(when=When(instructions_contain="expert"), reply=says("Forty-two."))
-        with simulated(calls("ask_expert"), says("It is 42."), rules=[expert_rule]) as model:
+        async with simulated(calls("ask_expert"), says("It is 42."), rules=[expert_rule]) as model:
             from interlock.models.durability import Durability
 
             expert = Agent(
-                model_at(model.base_url),
+                model.model,
                 name="expert",
                 instructions="You are the expert.",
                 capabilities=[Durability()],
             )
-            agent = Agent(model_at(model.base_url), name="asker")
+            agent = Agent(model.model, name="asker")
 
             @agent.tool_plain(metadata={"interlock": {"effect": "delegate"}})
             async def ask_expert() -> str:
@@ -409,10 +422,36 @@ def test_a_delegate_is_asked_inside_the_run_with_the_same_budget(tmp_path: Path)
             app = deployed(tmp_path, agent, budgets={"run": {"model_calls": 3}})
             async with executing(app) as local:
                 handle = await local.start("asker", "What is it?")
-                assert await handle.result() == "It is 42."
+                assert await ended(handle) == "It is 42."
                 assert len(entries_of(local, handle.id, "model_answered")) == 3
                 (budget,) = local.store.budgets()
                 assert (budget.spent, budget.held) == (3, 0)
+
+    asyncio.run(main())
+
+
+def test_a_child_run_draws_on_its_parents_budget(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with simulated(rules=[Rule(reply=says("Forty-two."))]) as model:
+            app = app_in(tmp_path)
+            expert = Agent(model.model, name="expert")
+            app.deploy(expert)
+
+            @app.agent("asker")
+            async def asker(run: Run) -> str:
+                first = await run.ask(Agent(model.model, name="self"), "What is it?")
+                child = await run.start("expert", "What is it?")
+                return first + await child.result()
+
+            app.contracts["asker"] = Contract(
+                agent="asker", budgets=Budgets(run=Budget(model_calls=2))
+            )
+            async with executing(app) as local:
+                handle = await local.start("asker")
+                assert await ended(handle) == "Forty-two.Forty-two."
+                (budget,) = local.store.budgets()
+                assert budget.account == f"run/{handle.id}/model_calls"
+                assert (budget.spent, budget.held) == (2, 0)
 
     asyncio.run(main())
 
@@ -423,15 +462,15 @@ def test_an_agent_without_a_model_says_what_to_do(tmp_path: Path) -> None:
         async with executing(app) as local:
             handle = await local.start("nobody", "Hello")
             with pytest.raises(RunFailedError, match="has no model"):
-                await handle.result()
+                await ended(handle)
 
     asyncio.run(main())
 
 
 def test_an_answer_is_shown_to_followers_while_it_comes_in(tmp_path: Path) -> None:
     async def main() -> None:
-        with simulated(says("one two three four five six seven eight")) as model:
-            agent = Agent(model_at(model.base_url), name="talker")
+        async with simulated(says("one two three four five six seven eight")) as model:
+            agent = Agent(model.model, name="talker")
             gate = asyncio.Event()
             app = app_in(tmp_path)
 
@@ -444,7 +483,7 @@ def test_an_answer_is_shown_to_followers_while_it_comes_in(tmp_path: Path) -> No
                 handle = await local.start("talk")
                 with local.executor.feed.follow(handle.id) as follower:
                     gate.set()
-                    said = await handle.result()
+                    said = await ended(handle)
                     shown = [f["text"] for f in follower.taken() if f["kind"] == "model_text"]
         assert "".join(shown) == said
         assert len(shown) > 1
@@ -461,16 +500,16 @@ def test_a_conversation_goes_on_in_another_run(tmp_path: Path) -> None:
         return says(f"answer {request.turn}")
 
     async def main() -> None:
-        with simulated(rules=[Rule(respond=respond)]) as model:
-            app = deployed(tmp_path, Agent(model_at(model.base_url), name="chat"))
+        async with simulated(rules=[Rule(respond=respond)]) as model:
+            app = deployed(tmp_path, Agent(model.model, name="chat"))
             async with executing(app) as local:
                 for text in ("I am Ada.", "Who am I?"):
                     given = {"prompt": text, "conversation": "ada"}
                     handle = await local.start("chat", given)
-                    await handle.result()
+                    await ended(handle)
                 assert "conversation_read" in kinds(local, handle.id)
                 other = await local.start("chat", {"prompt": "Who?", "conversation": "bob"})
-                await other.result()
+                await ended(other)
         texts = [[m.text for m in request.messages if m.role == "user"] for request in asked]
         assert texts == [["I am Ada."], ["I am Ada.", "Who am I?"], ["Who?"]]
 
@@ -487,8 +526,8 @@ def test_the_journal_grows_by_what_is_new(tmp_path: Path) -> None:
         return says("Done.")
 
     async def main() -> None:
-        with simulated(rules=[Rule(respond=respond)]) as model:
-            agent = Agent(model_at(model.base_url), name="writer")
+        async with simulated(rules=[Rule(respond=respond)]) as model:
+            agent = Agent(model.model, name="writer")
 
             @agent.tool_plain(metadata=READ)
             async def note(text: str) -> str:
@@ -496,7 +535,7 @@ def test_the_journal_grows_by_what_is_new(tmp_path: Path) -> None:
 
             async with executing(deployed(tmp_path, agent)) as local:
                 handle = await local.start("writer", "Write")
-                assert await handle.result() == "Done."
+                assert await ended(handle) == "Done."
                 sizes = [
                     len(entry.body or b"")
                     for entry in entries_of(local, handle.id, "model_answered")
@@ -508,15 +547,15 @@ def test_the_journal_grows_by_what_is_new(tmp_path: Path) -> None:
 
 def test_a_run_that_is_cancelled_while_a_model_is_asked_settles_its_hold(tmp_path: Path) -> None:
     async def main() -> None:
-        with simulated(Reply(misbehaviour={"hangs": True})) as model:  # type: ignore[arg-type]
+        async with simulated(wrong(hangs=True)) as model:
             app = deployed(
                 tmp_path,
-                Agent(model_at(model.base_url), name="a"),
+                Agent(model.model, name="a"),
                 budgets={"run": {"tokens": 50_000}},
             )
             async with executing(app) as local:
                 handle = await local.start("a", "hello")
-                await until(lambda: model.ledger.entries(), "the request is there")
+                await until(model.ledger.entries, "the request is there")
                 await local.client.cancel(handle.id)
                 await until_state(local, handle.id, "cancelled")
                 (budget,) = local.store.budgets()

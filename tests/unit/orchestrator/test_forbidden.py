@@ -6,8 +6,14 @@ import asyncio
 import concurrent.futures
 import contextlib
 import inspect
+import logging
+import logging.handlers
 import re
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -116,6 +122,40 @@ async def _wrap_future() -> int:
     return line
 
 
+async def _sleep() -> int:
+    line = here() + 2
+    if sys.version_info < (3, 13):  # Which does not tell of it by itself.
+        sys.audit("time.sleep", 10)
+    time.sleep(10)  # noqa: ASYNC251 - it is what is refused
+    return line
+
+
+async def _socket() -> int:
+    line = here() + 1
+    socket.create_connection(("127.0.0.1", 9))
+    return line
+
+
+async def _httpx_sync() -> int:
+    line = here() + 1
+    httpx.get("http://127.0.0.1:9/", trust_env=False)  # noqa: ASYNC210 - it is what is refused
+    return line
+
+
+async def _popen() -> int:
+    line = here() + 1
+    subprocess.run(["true"], check=True)  # noqa: ASYNC221 - it is what is refused
+    return line
+
+
+async def _thread() -> int:
+    line = here() + 2
+    if sys.version_info < (3, 12):  # Which does not tell of it by itself.
+        sys.audit("_thread.start_new_thread", print, (), {})
+    threading.Thread(target=print).start()
+    return line
+
+
 FORBIDDEN: dict[str, Callable[[], Awaitable[int]]] = {
     "asyncio.to_thread": _to_thread,
     "run_in_executor": _run_in_executor,
@@ -131,6 +171,11 @@ FORBIDDEN: dict[str, Callable[[], Awaitable[int]]] = {
     "anyio.to_thread": _anyio_to_thread,
     "anyio.Path": _anyio_file,
     "wrap_future": _wrap_future,
+    "time.sleep": _sleep,
+    "socket": _socket,
+    "httpx, blocking": _httpx_sync,
+    "subprocess.run": _popen,
+    "threading": _thread,
 }
 
 
@@ -193,6 +238,8 @@ def test_refused_at_the_very_line(tmp_path: Path) -> None:
         ("run_in_executor", "loop.run_in_executor"),
         ("anyio.to_thread", "anyio.to_thread.run_sync ("),
         ("wrap_future", "asyncio.wrap_future"),
+        ("httpx, blocking", "httpx._api.get (a socket, "),
+        ("time.sleep", "called time.sleep."),
     ],
 )
 def test_a_thread_is_refused_by_name(tmp_path: Path, what: str, name: str) -> None:
@@ -278,12 +325,19 @@ def test_a_thread_that_calls_back_is_refused_in_the_thread(tmp_path: Path) -> No
             refused.append(error)
         done.set()
 
+    def start_thread(loop: asyncio.AbstractEventLoop) -> None:
+        threading.Thread(target=in_a_thread, args=(loop,)).start()
+
     @app.agent("a")
     async def a(run: Run) -> None:
-        threading.Thread(target=in_a_thread, args=(asyncio.get_running_loop(),)).start()
+        # As a library's thread that was there before.
+        hosts[0].call_soon(start_thread, asyncio.get_running_loop())
         await run.wait("go")
 
+    hosts: list[asyncio.AbstractEventLoop] = []
+
     async def main() -> None:
+        hosts.append(asyncio.get_running_loop())
         async with executing(app) as local:
             handle = await local.start("a")
             await until(done.is_set)
@@ -292,6 +346,40 @@ def test_a_thread_that_calls_back_is_refused_in_the_thread(tmp_path: Path) -> No
 
     asyncio.run(main())
     _check(str(refused[0]), *_line_of(in_a_thread))
+
+
+def test_steps_and_logs_may_reach_outside(tmp_path: Path) -> None:
+    app = app_in(tmp_path)
+    log = logging.getLogger("tests.forbidden")
+    log.propagate = False
+
+    async def in_a_step() -> str:
+        time.sleep(0.001)  # noqa: ASYNC251 - a step may
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname()).close()
+        return "there"
+
+    @app.agent("a")
+    async def a(run: Run) -> str:
+        log.warning("told over a socket")
+        return await run.step(in_a_step)
+
+    async def main() -> Any:
+        async with executing(app) as local:
+            return await (await local.start("a")).result()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        handler = logging.handlers.SocketHandler(host, port)
+        log.addHandler(handler)
+        try:
+            assert asyncio.run(main()) == "there"
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(4)
+        finally:
+            log.removeHandler(handler)
+            handler.close()
 
 
 @pytest.mark.parametrize("operation", ["step", "wait", "sleep", "start", "escalate", "call"])
