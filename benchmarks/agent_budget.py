@@ -133,8 +133,18 @@ async def _pay_until_done(
             raised = await client.raise_budget(account.account, amount, by="bob")
             race.raises += 1
             race.strays += len(raised.runs) != len({task.run for task in tasks})
+        await _until_heard(client, tasks)
     counts = await worker.ask("counts")
     race.unfinished = race.runs - counts.get("completed", 0)
+
+
+async def _until_heard(client: Client, tasks: Sequence[InboxRow]) -> None:
+    """Wait until everybody who asked has heard that there is money, for a while."""
+    began = time.perf_counter()
+    while time.perf_counter() - began < _STUCK_SECONDS:
+        if all(client.inbox_task(task.id).state != "open" for task in tasks):
+            return
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _look(race: Race, client: Client, ledger: Path) -> tuple[BudgetRow | None, list[InboxRow]]:
