@@ -26,7 +26,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-demo: ## Run the support desk on messages; TRAIN=csv TICKETS=csv LIMIT=n for others
+demo: ## Run the support desk on messages; TRAIN=csv TICKETS=csv LIMIT=n INTERLOCK_MODEL=name
 	@$(EXAMPLE)
 	@$(RUN) -m examples.support_desk demo $(if $(TRAIN),--train "$(TRAIN)") \
 		$(if $(TICKETS),--tickets "$(TICKETS)") $(if $(LIMIT),--limit $(LIMIT))

@@ -1,21 +1,31 @@
 """`python -m examples.support_desk`: the example's commands."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from interlock import InterlockError
 
 from .agent import DEFAULT_FLOOR
-from .decider import NearestExamples
+from .decider import OFFLINE, NearestExamples
 from .demo import demo
+from .desk_model import DeskModelError
 from .evaluation import evaluate
 from .handbook import HandbookError
 from .helpdesk import HelpDeskError, TrackerError
-from .home import DEFAULT_HOME, TICKETS, TRAIN, HomeError
+from .home import DEFAULT_HOME, MODEL_VARIABLE, TICKETS, TRAIN, HomeError
 from .labelled import LabelledError, read_labelled
 
-_UNUSABLE = (LabelledError, HandbookError, HomeError, TrackerError, HelpDeskError, InterlockError)
+_UNUSABLE = (
+    LabelledError,
+    HandbookError,
+    HomeError,
+    DeskModelError,
+    TrackerError,
+    HelpDeskError,
+    InterlockError,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,6 +52,7 @@ def _demo(options: argparse.Namespace) -> int:
         limit=options.limit,
         floor=options.floor,
         home=options.home,
+        model=os.environ.get(MODEL_VARIABLE) or OFFLINE,
     )
     return 0 if sound else 1
 

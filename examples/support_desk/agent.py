@@ -1,19 +1,24 @@
 """The agent of the support desk.
 
-It reads a ticket, decides what it is about, tags and assigns it, replies or leaves a draft, and
-opens a second ticket where the handbook asks for one. What it is not sure of it hands to a person,
-and goes on with the person's answer.
+It reads a ticket, asks a model what it is about, tags and assigns it, replies or leaves a draft,
+and opens a second ticket where the handbook asks for one. What the model is not sure of, or does
+not answer in a way that can be used, it hands to a person, and goes on with the person's answer.
 """
 
 from datetime import timedelta
-from typing import Final, Literal
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_ai import Agent
 
 from interlock import App, Retry, Run
+from interlock.errors import AskFailedError
 
-from .decider import Decision, NearestExamples
-from .handbook import Handbook, HandbookEntry
+from .answer import TicketAnswer, ticket_agent
+from .decider import OFFLINE, Decision, NearestExamples
+from .desk_model import model_named
+from .handbook import Handbook, HandbookEntry, fill_in
 from .helpdesk import RefusedError, Ticket
 from .tools import DeskSource, DeskTools, declare_tools
 
@@ -21,6 +26,7 @@ __all__ = ["DEFAULT_FLOOR", "NONE_OF_THESE", "Incoming", "Triage", "desk_app"]
 
 DEFAULT_FLOOR: Final = 0.30
 NONE_OF_THESE: Final = "none of these"
+_CONTRACTS: Final = Path(__file__).parent / "contracts"
 _READING: Final = Retry(attempts=8, base=timedelta(seconds=0.5), give_up_on=(RefusedError,))
 _EXAMPLES_SHOWN: Final = 3
 _CATEGORIES_OFFERED: Final = 5
@@ -37,18 +43,29 @@ class Incoming(BaseModel):
 class Triage(BaseModel):
     """The agent's result: what was decided about a ticket, by whom, and what was made of it.
 
-    `confidence` is the decider's, 0 to 1, whoever decided. `message` and `follow_up` are ids at
+    `confidence` is the model's, 0 to 1, whoever decided. `message` and `follow_up` are ids at
     the help desk.
     """
 
     ticket: str
     category: str
     confidence: float
-    decided_by: Literal["examples", "person"]
+    decided_by: Literal["model", "person"]
     queue: str
     ending: Literal["sent", "draft"]
     message: str
     follow_up: str | None
+
+
+class _Asked(NamedTuple):
+    """What came of asking the model: its answer, or why there is none that can be used."""
+
+    answer: TicketAnswer | None
+    problem: str = ""
+
+    @property
+    def confidence(self) -> float:
+        return 0.0 if self.answer is None else self.answer.confidence
 
 
 def desk_app(
@@ -58,14 +75,18 @@ def desk_app(
     *,
     store: str,
     floor: float = DEFAULT_FLOOR,
+    model: str = OFFLINE,
 ) -> App:
     """The application with its agent `triage`.
 
-    `desk` answers the help desk to use, `store` is the journal's URL. A decision whose confidence
-    is below `floor` (0: never, above 1: always) goes to a person.
+    `desk` answers the help desk to use, `store` is the journal's URL. The model of the name `model`
+    decides; a decision whose confidence is below `floor` (0: never, above 1: always) goes to a
+    person. Raises `DeskModelError` for a model that cannot be used.
     """
-    app = App("support-desk", store=store)
+    deciding = model_named(model, decider, handbook)
+    app = App("support-desk", store=store, contracts=_CONTRACTS, models={model: deciding})
     tools = declare_tools(app, desk)
+    agent = ticket_agent(deciding, decider, handbook)
 
     async def read_ticket(ticket: str) -> Ticket:
         return await desk().ticket(ticket)
@@ -73,19 +94,22 @@ def desk_app(
     @app.agent("triage")
     async def triage(run: Run, incoming: Incoming) -> Triage:
         ticket = await run.step(read_ticket, incoming.ticket, retry=_READING)
-        decision = await run.step(decider.decide, ticket.text)
-        category, person = decision.category, False
-        if category is None or decision.confidence < floor:
+        said = await _ask_model(run, agent, ticket)
+        answer = said.answer
+        if answer is not None and answer.category is not None and answer.confidence >= floor:
+            category, reply = answer.category, answer.reply
+        else:
             await run.call(tools.hand_over, ticket.id)
-            category, person = await _ask(run, ticket, decision, decider, handbook), True
+            category, reply = await _ask_person(run, ticket, said, decider, handbook), None
         entry = handbook.entry(category)
-        message, follow_up = await _carry_out(run, tools, ticket, entry, category)
+        message, follow_up = await _carry_out(run, tools, ticket, entry, category, reply)
+        person = reply is None
         run.outcome("escalated" if person else "drafted" if entry.ending == "draft" else "resolved")
         return Triage(
             ticket=ticket.id,
             category=category,
-            confidence=decision.confidence,
-            decided_by="person" if person else "examples",
+            confidence=said.confidence,
+            decided_by="person" if person else "model",
             queue=entry.queue,
             ending="draft" if entry.ending == "draft" else "sent",
             message=message,
@@ -96,19 +120,29 @@ def desk_app(
     return app
 
 
-async def _ask(
-    run: Run, ticket: Ticket, decision: Decision, decider: NearestExamples, handbook: Handbook
+async def _ask_model(run: Run, agent: Agent[None, TicketAnswer], ticket: Ticket) -> _Asked:
+    try:
+        # The desk has a question of its own for a person, so none is asked here.
+        return _Asked(await run.ask(agent, ticket.text, name="decide", escalate=False))
+    except AskFailedError as failed:
+        return _Asked(None, failed.message)
+
+
+async def _ask_person(
+    run: Run, ticket: Ticket, asked: _Asked, decider: NearestExamples, handbook: Handbook
 ) -> str:
-    """A person's category: one of the nearest, or else any other."""
-    nearest = list(dict.fromkeys(neighbour.category for neighbour in decision.neighbours))
-    offered = nearest[:_CATEGORIES_OFFERED]
+    """A person's category: the model's guess, one of the nearest examples', or else any other."""
+    decision = await run.step(decider.decide, ticket.text, name="nearest_examples")
+    offered = _offered(asked, decision)
     others = sorted(decider.categories.difference(offered))
     shown = decision.neighbours[:_EXAMPLES_SHOWN]
-    details = {
+    details: dict[str, Any] = {
         "ticket": ticket.id,
-        "confidence": round(decision.confidence, 3),
+        "confidence": round(asked.confidence, 3),
         "nearest_examples": [{"category": n.category, "text": n.text} for n in shown],
     }
+    if asked.problem:
+        details["problem"] = asked.problem
 
     async def ask(choices: list[str]) -> str:
         question = f"What is ticket {ticket.reference} about? {ticket.text}"
@@ -119,15 +153,30 @@ async def _ask(
     return await ask(others) if choice == NONE_OF_THESE else choice
 
 
+def _offered(asked: _Asked, decision: Decision) -> list[str]:
+    guess = None if asked.answer is None else asked.answer.category
+    nearest = list(dict.fromkeys(neighbour.category for neighbour in decision.neighbours))
+    offered = nearest[:_CATEGORIES_OFFERED]
+    return offered if guess is None or guess in offered else [guess, *offered]
+
+
 async def _carry_out(
-    run: Run, tools: DeskTools, ticket: Ticket, entry: HandbookEntry, category: str
+    run: Run,
+    tools: DeskTools,
+    ticket: Ticket,
+    entry: HandbookEntry,
+    category: str,
+    reply: str | None,
 ) -> tuple[str, str | None]:
-    """Route, answer and follow up; the ids of the message and of the follow-up ticket."""
+    """Route, answer and follow up; the ids of the message and of the follow-up ticket.
+
+    `reply` is the model's; without it the handbook's is used.
+    """
     names = {"customer": ticket.customer or "customer", "reference": ticket.reference}
     status = "draft ready" if entry.ending == "draft" else "answered"
     await run.call(tools.route, ticket.id, tag=category, queue=entry.queue, status=status)
-    answer = tools.save_draft if entry.ending == "draft" else tools.reply
-    message = await run.call(answer, ticket.id, entry.reply_to(**names))
+    write = tools.save_draft if entry.ending == "draft" else tools.reply
+    message = await run.call(write, ticket.id, fill_in(reply or entry.reply, **names))
     title = entry.follow_up_to(**names)
     if title is None:
         return message, None

@@ -38,6 +38,7 @@ def _app_of(home: DeskHome) -> App:
         read_handbook(HANDBOOK),
         store=home.store,
         floor=orders.floor,
+        model=orders.model,
     )
 
 

@@ -18,7 +18,10 @@ from typing import Final, Self
 
 from .labelled import Labelled
 
-__all__ = ["Decision", "NearestExamples", "Neighbour"]
+__all__ = ["OFFLINE", "Decision", "NearestExamples", "Neighbour"]
+
+OFFLINE: Final = "nearest-examples"
+"""The name of the decider as a model."""
 
 # Chosen on a public set of 10,000 training messages in 77 categories, of which
 # a part was held out; 10 to 30 neighbours and powers from 3 to 6 do as well.

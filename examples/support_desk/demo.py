@@ -22,12 +22,14 @@ from interlock.journal.rows import RunFilter
 
 from .agent import Incoming, Triage, desk_app
 from .connection import DeskConnection, patiently
-from .decider import NearestExamples
+from .decider import OFFLINE, NearestExamples
+from .desk_model import check_model
 from .handbook import Handbook, read_handbook
 from .helpdesk import count_actions, ensure_running
-from .home import DEFAULT_HOME, HANDBOOK, DeskHome, HomeError, Orders
+from .home import DEFAULT_HOME, HANDBOOK, MODEL_VARIABLE, DeskHome, HomeError, Orders
 from .intake import CUSTOMERS, open_tickets
 from .labelled import Labelled, LabelledError, read_labelled
+from .model_use import read_model_use
 from .report import Report, tell
 
 __all__ = ["demo"]
@@ -49,16 +51,26 @@ class _Scene:
     decider: NearestExamples
     handbook: Handbook
     floor: float
+    model: str
     console: Console
 
 
-def demo(*, train: Path, tickets: Path, limit: int | None, floor: float, home: Path | None) -> bool:
+def demo(
+    *,
+    train: Path,
+    tickets: Path,
+    limit: int | None,
+    floor: float,
+    home: Path | None,
+    model: str = OFFLINE,
+) -> bool:
     """Run the demo and print its report; False when it leaves something undone or did it twice.
 
-    `home` None is the default one. Raises the errors of what it reads and of the help desk, and
-    `HomeError`.
+    `home` None is the default one. `model` is the name of the model that decides. Raises the errors
+    of what it reads and of the help desk, `DeskModelError`, and `HomeError`.
     """
     began = time.monotonic()
+    check_model(model)
     examples, messages = read_labelled(train), read_labelled(tickets, limit=limit)
     orders = Orders(
         train=str(train.absolute()),
@@ -66,6 +78,7 @@ def demo(*, train: Path, tickets: Path, limit: int | None, floor: float, home: P
         contents=_digest(train, tickets),
         limit=limit,
         floor=floor,
+        model=model,
     )
     _check_tags(examples, messages)
     place = DeskHome(home or DEFAULT_HOME)
@@ -78,11 +91,12 @@ def demo(*, train: Path, tickets: Path, limit: int | None, floor: float, home: P
             decider=decider,
             handbook=read_handbook(HANDBOOK),
             floor=floor,
+            model=model,
             console=console,
         )
         report = _run(scene, began)
         place.finish()
-        tell(console, report, place, decider.method)
+        tell(console, report, place)
     return report.sound
 
 
@@ -118,7 +132,9 @@ def _settle_in(home: DeskHome, orders: Orders, console: Console, *, is_default: 
 
 def _told(orders: Orders) -> str:
     limit = "" if orders.limit is None else f" --limit {orders.limit}"
-    return f"--train {orders.train} --tickets {orders.tickets}{limit} --floor {orders.floor:g}"
+    model = "" if orders.model == OFFLINE else f"{MODEL_VARIABLE}={orders.model} "
+    options = f"--train {orders.train} --tickets {orders.tickets}{limit} --floor {orders.floor:g}"
+    return model + options
 
 
 def _run(scene: _Scene, began: float) -> Report:
@@ -138,13 +154,20 @@ async def _work(scene: _Scene, began: float) -> Report:
     async with AsyncExitStack() as stack:
         intake = await stack.enter_async_context(DeskConnection(home.desk, "intake"))
         desk = await stack.enter_async_context(DeskConnection(home.desk, "agent"))
-        app = desk_app(desk, scene.decider, scene.handbook, store=home.store, floor=scene.floor)
+        app = desk_app(
+            desk,
+            scene.decider,
+            scene.handbook,
+            store=home.store,
+            floor=scene.floor,
+            model=scene.model,
+        )
         options = ExecutorOptions(concurrency=_CONCURRENCY)
         executor = await stack.enter_async_context(app.executor(options, grace=_GRACE))
         with _progress(scene.console) as progress:
             labels = await _take_in(scene.messages, intake, executor, progress)
             await _until_settled(executor, len(labels), progress)
-        return await _report(desk, executor, labels, began)
+        return await _report(desk, executor, labels, scene.model, began)
 
 
 async def _furnish(scene: _Scene) -> None:
@@ -198,7 +221,11 @@ def _show(executor: LocalExecutor, progress: Progress, handled: TaskID) -> int:
 
 
 async def _report(
-    desk: DeskConnection, executor: LocalExecutor, labels: dict[str, str], began: float
+    desk: DeskConnection,
+    executor: LocalExecutor,
+    labels: dict[str, str],
+    model: str,
+    began: float,
 ) -> Report:
     seconds = time.monotonic() - began
     tickets = await patiently(lambda: desk().tickets())
@@ -216,5 +243,6 @@ async def _report(
         tally=await patiently(lambda: count_actions(desk(), author="agent")),
         tags={ticket.id: ", ".join(ticket.tags) for ticket in tickets},
         labels=labels,
+        use=read_model_use(store, model),
         seconds=seconds,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-__all__ = ["Handbook", "HandbookEntry", "HandbookError", "read_handbook"]
+__all__ = ["Handbook", "HandbookEntry", "HandbookError", "fill_in", "read_handbook"]
 
 _ANYTHING_ELSE: Final = "anything else"
 _ITEM = re.compile(r"- (?P<name>[a-z-]+): (?P<value>.+)")
@@ -42,11 +42,13 @@ class HandbookEntry:
 
     def reply_to(self, *, customer: str, reference: str) -> str:
         """The reply with the customer's name and the ticket's reference filled in."""
-        return _fill(self.reply, customer, reference)
+        return fill_in(self.reply, customer=customer, reference=reference)
 
     def follow_up_to(self, *, customer: str, reference: str) -> str | None:
         """The follow-up ticket's title, or None where none is needed."""
-        return None if self.follow_up is None else _fill(self.follow_up, customer, reference)
+        if self.follow_up is None:
+            return None
+        return fill_in(self.follow_up, customer=customer, reference=reference)
 
 
 class Handbook:
@@ -136,5 +138,6 @@ def _at(path: Path, section: str, problem: str) -> HandbookError:
     return HandbookError(f"{path}: the section {section!r} {problem}")
 
 
-def _fill(text: str, customer: str, reference: str) -> str:
+def fill_in(text: str, *, customer: str, reference: str) -> str:
+    """A text of the handbook's form with the customer's name and the ticket's reference in it."""
     return text.replace("{customer}", customer).replace("{reference}", reference)

@@ -5,7 +5,7 @@
 | `desk/`, `desk.lock`, `desk.log`, `desk.ready.json` | Roundup and its process |
 | `journal.db` and its side files | the journal of the agent's runs |
 | `demo.lock` | held by the demo that works in it |
-| `orders.json` | which examples, messages and floor it works with, and whether it has finished |
+| `orders.json` | what it works with (examples, messages, floor, model), and whether it is done |
 
 A folder that holds anything else is not taken for a home.
 """
@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import IO, Final
 from urllib.parse import quote
 
+from .decider import OFFLINE
 from .helpdesk import find_running
 
 __all__ = [
     "DEFAULT_HOME",
     "HANDBOOK",
     "HOME_VARIABLE",
+    "MODEL_VARIABLE",
     "TICKETS",
     "TRAIN",
     "DeskHome",
@@ -39,6 +41,7 @@ TICKETS: Final = _DATA / "tickets.csv"
 HANDBOOK: Final = _DATA / "handbook.md"
 DEFAULT_HOME: Final = Path(".interlock") / "support_desk"
 HOME_VARIABLE: Final = "SUPPORT_DESK_HOME"
+MODEL_VARIABLE: Final = "INTERLOCK_MODEL"
 
 _OWN: Final = ("desk", "desk.*", "journal.db*", "orders.*")
 
@@ -49,13 +52,17 @@ class HomeError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Orders:
-    """What a support desk was told. `contents` is a digest of what the files held then."""
+    """What a support desk was told. `contents` is a digest of what the files held then.
+
+    `model` is the name of the model that decides.
+    """
 
     train: str
     tickets: str
     contents: str
     limit: int | None
     floor: float
+    model: str = OFFLINE
     finished: bool = False
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from .agent import Triage
 from .helpdesk import Tally
 from .home import HOME_VARIABLE, DeskHome
+from .model_use import ModelUse
 
 __all__ = ["Report", "tell"]
 
@@ -23,7 +24,7 @@ class Report:
     `triages` are the results of completed runs, by run; `waiting` the runs that wait for a person's
     word on a ticket; `stuck` those that failed, are parked, or wait for a person's word on an
     unknown outcome. `tally` and `tags` (the tag by ticket) are the help desk's word, `labels` the
-    right category by ticket. `seconds` are this process's alone.
+    right category by ticket. `use` is what the model took. `seconds` are this process's alone.
     """
 
     triages: Mapping[str, Triage]
@@ -32,12 +33,13 @@ class Report:
     tally: Tally
     tags: Mapping[str, str]
     labels: Mapping[str, str]
+    use: ModelUse
     seconds: float
 
     @property
     def answered(self) -> dict[str, Triage]:
         """What the agent answered by itself, by run."""
-        return {run: t for run, t in self.triages.items() if t.decided_by == "examples"}
+        return {run: t for run, t in self.triages.items() if t.decided_by == "model"}
 
     @property
     def escalated(self) -> int:
@@ -56,8 +58,8 @@ class Report:
         return not self.stuck and not self.tally.doubled
 
 
-def tell(console: Console, report: Report, home: DeskHome, method: str) -> None:
-    """Print the figures, how the decisions were made, and what to type next."""
+def tell(console: Console, report: Report, home: DeskHome) -> None:
+    """Print the figures, which model decided, and what to type next."""
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
@@ -65,7 +67,7 @@ def tell(console: Console, report: Report, home: DeskHome, method: str) -> None:
     for name, figure, remark in _rows(report):
         table.add_row(name, figure, remark)
     console.print(table)
-    console.print(f"\nDecided by {method}.")
+    console.print(f"\n{report.use.sentence()}", soft_wrap=True, markup=False)
     for purpose, command in _commands(report, home):
         console.print(f"\n{purpose}")
         # A command is to be pasted: never wrapped, never marked up.

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from interlock.app import App, LocalExecutor, RunHandle
+    from interlock.contract import Contract
     from interlock.errors import (
+        AskFailedError,
+        BudgetExhaustedError,
         ChildFailedError,
         EffectFailedError,
         InterlockError,
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
         RunFailedError,
         StepFailedError,
     )
+    from interlock.models.durability import Durability
     from interlock.orchestrator.client import Client
     from interlock.orchestrator.executor import ExecutorOptions
     from interlock.orchestrator.retry import Retry
@@ -38,7 +42,10 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "interlock.app": ("App", "LocalExecutor", "RunHandle"),
+    "interlock.contract": ("Contract",),
     "interlock.errors": (
+        "AskFailedError",
+        "BudgetExhaustedError",
         "ChildFailedError",
         "EffectFailedError",
         "InterlockError",
@@ -46,6 +53,7 @@ _HOMES: Final = {
         "RunFailedError",
         "StepFailedError",
     ),
+    "interlock.models.durability": ("Durability",),
     "interlock.orchestrator.client": ("Client",),
     "interlock.orchestrator.executor": ("ExecutorOptions",),
     "interlock.orchestrator.retry": ("Retry",),
@@ -70,11 +78,15 @@ __all__ = [
     "CANNOT_TELL",
     "NOT_HAPPENED",
     "App",
+    "AskFailedError",
+    "BudgetExhaustedError",
     "CannotTell",
     "Child",
     "ChildFailedError",
     "Client",
+    "Contract",
     "Decision",
+    "Durability",
     "EffectFailedError",
     "EffectKey",
     "Escalation",

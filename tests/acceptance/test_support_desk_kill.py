@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from examples.support_desk.agent import NONE_OF_THESE, desk_app
 from examples.support_desk.connection import DeskConnection
@@ -37,6 +39,14 @@ from examples.support_desk.home import HANDBOOK, TICKETS, TRAIN, DeskHome
 from examples.support_desk.labelled import read_labelled
 from interlock import Client
 from interlock.journal import open_store
+from interlock.testing.simulated_model import (
+    Misbehaviour,
+    Reply,
+    Request,
+    Scenario,
+    SimulatedModel,
+    ToolCall,
+)
 
 ROOT = Path(__file__).parents[2]
 COUNT = int(os.environ.get("SUPPORT_DESK_TICKETS", "24"))
@@ -44,6 +54,7 @@ KILLS = int(os.environ.get("SUPPORT_DESK_KILLS", "8"))
 SEED = int(os.environ.get("SUPPORT_DESK_SEED", "1"))
 # Fewer, since the agent gives a help desk that is away too often up, as it should.
 DESK_KILLS = max(3, KILLS // 8)
+MODEL_KILLS = max(3, KILLS // 2)
 SHARE_ANYWHERE = 0.3
 LONGEST_LIFE_SECONDS = 2.0
 LONGEST_WORK_SECONDS = 0.4
@@ -96,13 +107,13 @@ def demo_at_work(home: Place) -> Iterator[subprocess.Popen[str]]:
             demo.kill()
 
 
-def kill_until_done(home: Place, dice: random.Random) -> list[int]:
-    """Start the demo until it is done, killing it `KILLS` times; the help desk's process ids."""
+def kill_until_done(home: Place, dice: random.Random, kills: int = KILLS) -> list[int]:
+    """Start the demo until it is done, killing it `kills` times; the help desk's process ids."""
     desks: list[int] = []
     killed = 0
     while True:
         with demo_at_work(home) as demo:
-            if killed < KILLS and await_moment(home, demo, dice):
+            if killed < kills and await_moment(home, demo, dice):
                 demo.kill()
             printed, _ = demo.communicate()
         running = find_running(home.desk)
@@ -138,9 +149,13 @@ def wrote_since(home: Place, moment_us: int) -> bool:
 
 def unknown_effects(home: Place) -> int:
     """How often the agent did not know whether a write was made."""
+    return counted(home, "effect_unknown")
+
+
+def counted(home: Place, kind: str) -> int:
+    """How many events of a kind the journal has."""
     with closing(open_store(home.store)) as store:
-        events = [event for event in store.scan(limit=1_000_000) if event.kind == "effect_unknown"]
-    return len(events)
+        return sum(event.kind == kind for event in store.scan(limit=1_000_000))
 
 
 def follow_ups_by_category() -> dict[str, int]:
@@ -229,6 +244,34 @@ def test_the_help_desk_is_killed_under_the_demo_and_everything_happens_once(
     waiting = check_once(running)
     assert unknown_effects(home), "no kill met a write, which proves nothing; choose another seed"
     assert re.search(rf"escalated +{waiting} ", printed), printed
+
+
+def look_up_then_answer(request: Request) -> Reply:
+    """A model that looks up similar messages, and then answers as the label says, in its time."""
+    text = request.user_text
+    takes_time = Misbehaviour(latency_seconds=0.1)
+    if request.turn == 0:
+        call = ToolCall(name="similar_messages", arguments={"text": text})
+        return Reply(tool_calls=(call,), misbehaviour=takes_time)
+    (category,) = [m.category for m in read_labelled(TICKETS) if m.text == text]
+    queue = read_handbook(HANDBOOK).entry(category).queue
+    output: JsonValue = {"category": category, "queue": queue, "confidence": 1, "reply": "Soon."}
+    return Reply(output=output, misbehaviour=takes_time)
+
+
+def test_a_model_is_paid_once_for_an_answer_though_the_demo_is_killed(
+    home: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SimulatedModel(Scenario.of(look_up_then_answer)) as model:
+        monkeypatch.setenv("INTERLOCK_MODEL", "openai-chat:gpt-5-mini")
+        monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        kill_until_done(home, random.Random(SEED), MODEL_KILLS)
+    assert check_once(home.ensure_desk()) == 0
+    paid = Counter(entry.request_digest for entry in model.ledger.entries() if entry.answered)
+    # Each ticket's two answers, and what was under way when the process was killed, once more.
+    assert len(paid) == counted(home, "model_answered") == 2 * COUNT
+    assert paid.total() - len(paid) <= counted(home, "model_attempt_failed")
 
 
 def await_desk(home: Place) -> RunningHelpDesk:

@@ -1,4 +1,4 @@
-"""Writes the golden journal of the present format: `python -m tests.replay.build_golden`.
+"""Writes a golden journal: `python -m tests.replay.build_golden format-1` (or `asks-1`).
 
 Only for a format that has never been released; afterwards its golden journal is never written anew.
 """
@@ -9,12 +9,14 @@ import asyncio
 import sqlite3
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from tests.support.golden_agents import Outside, declare, declare_waiting, helped_to_its_end
+from tests.support.golden_asking import declare_asking
 from tests.support.local import app_in, executing, open_task, until_state
 
-GOLDEN = Path(__file__).parent / "golden" / "format-1.db"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 async def record(folder: Path) -> None:
@@ -32,17 +34,35 @@ async def record(folder: Path) -> None:
         await until_state(local, announces.id, "waiting")
 
 
-def main() -> None:
+async def record_asks(folder: Path) -> None:
+    """A run that is finished, a conversation of two, and a run that waits for a person."""
+    app = app_in(folder)
+    declare_asking(app, Counter())
+    async with executing(app) as local:
+        await (await local.start("judges", "Oslo?")).result()
+        for prompt in ("I am Ada.", "Who am I?"):
+            given = {"prompt": prompt, "conversation": "ada"}
+            await (await local.start("chats", given)).result()
+        stuck = await local.start("stuck", "Say something")
+        await open_task(local, stuck.id)
+        await until_state(local, stuck.id, "waiting")
+
+
+RECORDS = {"format-1": record, "asks-1": record_asks}
+
+
+def main(name: str) -> None:
     """Record and store as one file without a log beside it."""
+    golden = GOLDEN / f"{name}.db"
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(record(Path(folder)))
-        GOLDEN.parent.mkdir(exist_ok=True)
-        GOLDEN.unlink(missing_ok=True)
+        asyncio.run(RECORDS[name](Path(folder)))
+        GOLDEN.mkdir(exist_ok=True)
+        golden.unlink(missing_ok=True)
         database = sqlite3.connect(Path(folder) / "journal.db")
-        database.execute("VACUUM INTO ?", (str(GOLDEN),))
+        database.execute("VACUUM INTO ?", (str(golden),))
         database.close()
-    sys.stdout.write(f"{GOLDEN.name}: {GOLDEN.stat().st_size:,} bytes\n")
+    sys.stdout.write(f"{golden.name}: {golden.stat().st_size:,} bytes\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -12,7 +12,7 @@ from pathlib import Path
 from interlock.clock import SystemClock
 from interlock.journal import open_store
 from interlock.journal.event import Draft, Entry
-from interlock.journal.guard import Append, Commit, Committed
+from interlock.journal.guard import Append, Commit, Committed, UniqueKey
 from interlock.journal.store import Store
 
 __all__ = ["RecordedClock", "all_entries", "copy_of"]
@@ -48,25 +48,26 @@ def copy_of(entries: Sequence[Entry], path: Path) -> None:
     """Write these events into a new journal: same streams, numbers, epochs, times and bodies."""
     clock = RecordedClock()
     store = open_store(str(path), clock, synchronous="OFF")
+    epochs: dict[str, int] = {}
     try:
         for entry in entries:
             clock.at_us = entry.event.at_us
-            (result,) = store.commit([_commit(entry)])
+            (result,) = store.commit([_commit(entry, epochs.get(entry.event.stream, 0))])
             assert isinstance(result, Committed), (entry.event.kind, result)
+            epochs[entry.event.stream] = entry.event.epoch
     finally:
         store.close()
 
 
-def _commit(entry: Entry) -> Commit:
+def _commit(entry: Entry, epoch: int) -> Commit:
     event = entry.event
     draft = Draft(event.kind, event.key, event.header, entry.body, event.version)
-    claim = event.kind == "run_claimed"
-    owned = event.epoch > 0
     append = Append(
         event.stream,
         (draft,),
-        epoch=(event.epoch - 1 if claim else event.epoch) if owned else None,
-        raise_epoch=claim,
+        epoch=epoch if event.epoch > 0 else None,
+        raise_epoch=event.epoch > epoch,
         after_seq=event.seq - 1,
     )
-    return Commit((append,), ())
+    claims = tuple(UniqueKey(*pair) for pair in event.header.get("unique", ()))
+    return Commit((append,), claims)

@@ -214,6 +214,8 @@ def _explain(
 
 
 def _print_explanation(explanation: Explanation) -> None:
+    from interlock.observe.cost import cost_in_words
+
     print_line(explanation.sentence)
     print_line()
     _print_plans(explanation.plans)
@@ -221,3 +223,6 @@ def _print_explanation(explanation: Explanation) -> None:
         print_line(f"{clock_time(line.at)}  {line.text}")
     for text in explanation.unread:
         print_line(f"{'in its mailbox':<23}  {text}")
+    cost = cost_in_words(explanation.cost)
+    if cost:
+        print_line(f"\n{cost}")

@@ -20,6 +20,6 @@ class OutputTerms(Terms):
     )
     escalate_to: RoleName | None = Field(
         default=None,
-        description="The role whose inbox gets the question when no answer fits; without it the "
-        "agent's code gets the error.",
+        description="The role that is asked, through the inbox, when no usable answer comes; "
+        "without it anybody who may decide.",
     )

@@ -140,10 +140,8 @@ def _loops(contract: Contract) -> Iterator[str]:
 def _output(contract: Contract) -> Iterator[str]:
     output = contract.output
     asked = f"The model gets {_count(output.attempts, 'attempt')}."
-    if output.escalate_to is None:
-        yield f"{asked} Then the agent's code gets an error; no person is asked."
-    else:
-        yield f"{asked} Then {output.escalate_to} is asked, through the inbox."
+    who = output.escalate_to or "anybody who may decide"
+    yield f"{asked} Then {who} is asked, through the inbox."
 
 
 def _conversation(contract: Contract) -> Iterator[str]:

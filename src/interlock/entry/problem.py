@@ -47,6 +47,10 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "effect_failed": (409, "An effect was not made"),
     "child_failed": (409, "A child run did not complete"),
     "plan_failed": (409, "A plan was not carried out"),
+    "ask_failed": (409, "No usable answer came"),
+    "model_failed": (409, "No model answered"),
+    "loop_found": (409, "A model went round in circles"),
+    "budget_exhausted": (409, "A budget is exhausted"),
     "outcome": (409, "Something that was asked for ended badly"),
     "replay_mismatch": (409, "The code and the journal disagree"),
     # What only the application's author can repair.

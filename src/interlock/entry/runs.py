@@ -176,7 +176,8 @@ async def _events(
     """List a run's events in order.
 
     With `Accept: text/event-stream` they come as they happen, until the run is finished; a reader
-    that lost the stream goes on with `Last-Event-ID`.
+    that lost the stream goes on with `Last-Event-ID`. With `bodies` it also gets, as events named
+    `fragment` without an id, what a model is answering just now.
     """
     service.client.run(run)
     if _EVENT_STREAM in request.headers.get("accept", ""):

@@ -25,8 +25,9 @@ from interlock.app import App
 from interlock.clock import SystemClock
 from interlock.entry.api import guarded_api
 from interlock.entry.hosts import allowed_hosts, is_loopback
+from interlock.entry.listener import listen
 from interlock.entry.service import Service
-from interlock.errors import ConflictError, InvalidInputError
+from interlock.errors import InvalidInputError
 from interlock.orchestrator.executor import ExecutorOptions
 
 __all__ = ["ServeOptions", "serve"]
@@ -34,7 +35,6 @@ __all__ = ["ServeOptions", "serve"]
 _log = logging.getLogger("interlock")
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _LAST_ANSWERS_SECONDS: Final = 5
-_BACKLOG: Final = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ async def serve(app: App, options: ServeOptions, announce: Callable[[str], None]
     Raises `StorageLockedError` when another process executes the runs of this store (nothing is
     served then), `StorageError` when the journal fails, `ConflictError` when the port is in use.
     """
-    with contextlib.closing(_listen(options.host, options.port)) as listener:
+    with contextlib.closing(listen(options.host, options.port)) as listener:
         worker = f"{socket.gethostname()}:{os.getpid()}"
         executing = ExecutorOptions(concurrency=options.concurrency, worker=worker)
         # The drain is ours, since the API answers meanwhile; what is left then is given up at once.
@@ -81,25 +81,6 @@ async def serve(app: App, options: ServeOptions, announce: Callable[[str], None]
             failure = service.failure()
             if failure is not None:
                 raise failure
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise ConflictError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}. Choose another with "
-            "--port, or end the program that has it.",
-            host=host,
-            port=port,
-        ) from error
-    return listener
 
 
 async def _serve(

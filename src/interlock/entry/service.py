@@ -19,6 +19,7 @@ from interlock.journal.location import database_path
 from interlock.journal.rows import RunRow
 from interlock.journal.store import Store
 from interlock.orchestrator.client import Client
+from interlock.orchestrator.feed import Feed
 
 __all__ = ["Service"]
 
@@ -49,6 +50,11 @@ class Service:
     def store(self) -> Store:
         """The journal, to be read."""
         return self.local.store
+
+    @property
+    def feed(self) -> Feed:
+        """What the runs that execute here do right now."""
+        return self.local.executor.feed
 
     def failure(self) -> StorageError | None:
         """Why the journal or the executor cannot go on, if so."""

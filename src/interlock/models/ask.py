@@ -43,6 +43,9 @@ __all__ = ["Asked", "Asker", "Question"]
 
 _CHOICES: Final = ("retry", "answer", "give_up")
 _MOST_REQUESTS: Final = 100
+# Code may make an agent for each run; those that were used last are kept.
+_MOST_BOUND: Final = 200
+_BoundKey = tuple[int, tuple[tuple[str, int], ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,7 @@ class Asker:
     ) -> None:
         self._contracts = dict(contracts)
         self._registry = ModelRegistry(clock, list(self._contracts.values()), models or {})
-        self._bound: dict[tuple[int, tuple[str, ...]], tuple[Agent[Any, Any], Durability]] = {}
+        self._bound: dict[_BoundKey, tuple[Agent[Any, Any], Durability]] = {}
 
     def contract(self, agent: str) -> Contract:
         """The contract of an agent of the application."""
@@ -209,13 +212,16 @@ class Asker:
         )
 
     def _durability(self, agent: Agent[Any, Any], candidates: Sequence[Candidate]) -> Durability:
-        key = (id(agent), tuple(candidate.name for candidate in candidates))
-        found = self._bound.get(key)
+        key = (id(agent), tuple((one.name, id(one.model)) for one in candidates))
+        found = self._bound.pop(key, None)
         if found is None:
             models = {candidate.name: candidate.model for candidate in candidates}
             made = Durability(models=models, name=agent.name or "agent")
             # The agent is kept with it, so that its id is not given to another.
-            found = self._bound[key] = (agent, cast("Durability", made.for_agent(agent)))
+            found = (agent, cast("Durability", made.for_agent(agent)))
+        self._bound[key] = found  # Last, as the one that was used last.
+        if len(self._bound) > _MOST_BOUND:
+            del self._bound[next(iter(self._bound))]
         return found[1]
 
     async def _once(

@@ -59,16 +59,9 @@ class ModelRegistry:
         return self._candidate(name, model)
 
     def of(self, model: Model) -> Candidate:
-        """A model that code has made, under a name of its own."""
-        known = next((name for name, one in self._models.items() if one is model), None)
-        if known is None:
-            known = model.model_id
-            number = 1
-            while known in self._models:
-                number += 1
-                known = f"{model.model_id}#{number}"
-            self._models[known] = model
-        return self._candidate(known, model)
+        """A model that code has made, under the name that it gives itself."""
+        known = (name for name, one in self._models.items() if one is model)
+        return self._candidate(next(known, model.model_id), model)
 
     def _candidate(self, name: str, model: Model) -> Candidate:
         provider = _provider(model)

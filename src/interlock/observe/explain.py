@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from interlock.errors import NotFoundError
 from interlock.journal.rows import RunRow, RunState
 from interlock.journal.store import Store
+from interlock.observe.cost import CostView, cost_view
 from interlock.observe.moment import at
 from interlock.observe.plan import PlanView, plan_views
 from interlock.observe.sentence import sentence
-from interlock.observe.story import tell, tell_unread
+from interlock.observe.story import is_told, tell, tell_unread
 
 __all__ = ["Explanation", "StoryLine", "explain", "find_run"]
 
@@ -29,7 +30,11 @@ class StoryLine(BaseModel):
 
 
 class Explanation(BaseModel):
-    """A run explained. `unread` are messages that no wait has taken yet; `plans` its plans."""
+    """A run explained. `unread` are messages that no wait has taken yet; `plans` its plans.
+
+    The story has every event but those that keep a budget's books: what they say is told with the
+    call that they were written with. `cost` is what its own models took.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,6 +46,7 @@ class Explanation(BaseModel):
     story: list[StoryLine]
     unread: list[str]
     plans: list[PlanView] = []
+    cost: CostView
 
 
 def explain(store: Store, run: str, now_us: int, *, bodies: bool = False) -> Explanation:
@@ -64,9 +70,11 @@ def explain(store: Store, run: str, now_us: int, *, bodies: bool = False) -> Exp
                 text=tell(entry, bodies=bodies),
             )
             for entry in entries
+            if is_told(entry.event.kind)
         ],
         unread=[tell_unread(mail) for mail in store.mail(run)],
         plans=plan_views(entries),
+        cost=cost_view(entries),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-__all__ = ["PlannedCall", "called", "is_time_limit", "operation_name", "planned_call"]
+__all__ = ["PlannedCall", "called", "is_pause", "is_time_limit", "operation_name", "planned_call"]
 
 _KEY: Final = re.compile(r"^(?:/\d+)*/(?P<name>.*)#\d+$", re.DOTALL)
 _PLANNED: Final = re.compile(r"^plan:(?P<plan>\d{1,9}):(?P<step>[^:]+):(?P<tool>.*)$", re.DOTALL)
@@ -40,3 +40,8 @@ def operation_name(key: str) -> str:
 def is_time_limit(key: str) -> bool:
     """Whether the operation is a time limit (`run.timeout`) and not something to wait for."""
     return operation_name(key) == "timer"
+
+
+def is_pause(key: str) -> bool:
+    """Whether the operation is the time between two attempts to ask a model."""
+    return operation_name(key) == "pause"

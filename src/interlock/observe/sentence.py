@@ -8,6 +8,7 @@ only the message of a failure.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from interlock.base.failure import read_failure
@@ -65,7 +66,7 @@ def _effects_in_words(effects: list[EffectRow]) -> str:
     return f" and waits for the outcome of effect {names}"
 
 
-def _waiting(_store: Store, row: RunRow, now_us: int) -> str:
+def _waiting(store: Store, row: RunRow, now_us: int) -> str:
     waits = list(row.waits)
     if row.wake_at_us == 0:
         tail = "; a message has come and the next executor goes on with it"
@@ -74,8 +75,8 @@ def _waiting(_store: Store, row: RunRow, now_us: int) -> str:
     if not waits:
         return f"waits since {since(row.updated_at_us, now_us)}{tail}"
     if len(waits) == 1:
-        return f"waits for {_one_wait(row, waits[0], now_us)}{tail}"
-    shown = "; ".join(f"({n}) {_one_wait(row, w, now_us)}" for n, w in _numbered(waits))
+        return f"waits for {_one_wait(store, row, waits[0], now_us)}{tail}"
+    shown = "; ".join(f"({n}) {_one_wait(store, row, w, now_us)}" for n, w in _numbered(waits))
     more = f"; and {len(waits) - _MOST_WAITS} more" if len(waits) > _MOST_WAITS else ""
     return f"waits for {len(waits)} things: {shown}{more}{tail}"
 
@@ -84,22 +85,45 @@ def _numbered(waits: list[dict[str, Any]]) -> enumerate[dict[str, Any]]:
     return enumerate(waits[:_MOST_WAITS], 1)
 
 
-def _one_wait(row: RunRow, wait: _Wait, now_us: int) -> str:
+def _one_wait(store: Store, row: RunRow, wait: _Wait, now_us: int) -> str:
+    about = _task_kind(store, wait)
+    what = f"{wait_in_words(wait)}{_WHY_ASKED.get(about, '')}"
     return (
-        f"{wait_in_words(wait)} since {since(wait['since_us'], now_us)}; {_unblocked(row, wait)}; "
-        f"{_at_due(wait, wait['due_at_us'], now_us)}"
+        f"{what} since {since(wait['since_us'], now_us)}; "
+        f"{_unblocked(row, wait, about)}; {_at_due(wait, wait['due_at_us'], now_us, about)}"
     )
 
 
-def _unblocked(row: RunRow, wait: _Wait) -> str:
+_WHY_ASKED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "ask": " (no usable answer came from a model)",
+        "budget": " (a budget is exhausted)",
+    }
+)
+_OFFERED: Final[Mapping[str, str]] = MappingProxyType(
+    {"ask": "retry|answer|give_up", "budget": "top_up|finish|stop"}
+)
+
+
+def _task_kind(store: Store, wait: _Wait) -> str:
+    """The kind of the inbox task that is waited for, or empty."""
+    task = store.inbox_task(_task(wait)) if wait["kind"] == "decision" else None
+    return "" if task is None else task.kind
+
+
+def _task(wait: _Wait) -> str:
+    return str(wait["what"]).rpartition(" ")[2]
+
+
+def _unblocked(row: RunRow, wait: _Wait, about: str) -> str:
     who = str(wait["who"])
     match wait["kind"]:
         case "signal":
             name = operation_name(wait["key"]).removeprefix("wait:")
             return f"{who} can unblock it (`interlock signal {row.id} {name}`)"
         case "decision":
-            task = str(wait["what"]).rpartition(" ")[2]
-            return f"{who} can unblock it (`interlock decide {task} CHOICE`)"
+            choice = _OFFERED.get(about, "CHOICE")
+            return f"{who} can unblock it (`interlock decide {_task(wait)} {choice}`)"
         case "child":
             return f"{who} unblocks it by ending"
         case "effect" if who != "time":
@@ -112,15 +136,17 @@ _AT_DUE: Final[Mapping[str, str]] = {
     "timer": "it goes on by itself",
     "signal": "the wait times out and the code goes on without the signal",
     "decision": "the question expires and the code goes on without an answer",
+    "budget": "the day has a new budget and the call is tried again",
     "retry": "the next attempt is made",
+    "model": "its turn comes",
     "effect": "the recovery of the effect begins",
 }
 
 
-def _at_due(wait: _Wait, due_us: int | None, now_us: int) -> str:
+def _at_due(wait: _Wait, due_us: int | None, now_us: int, about: str) -> str:
     if due_us is None:
         return "it has no deadline"
-    happens = _AT_DUE.get(wait["kind"], "it goes on")
+    happens = _AT_DUE.get(about) or _AT_DUE.get(wait["kind"], "it goes on")
     if is_time_limit(wait["key"]):
         happens = "the code that it limits is cancelled"
     if due_us <= now_us:

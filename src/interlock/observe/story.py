@@ -8,68 +8,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, cast
+from typing import Final
 
 from interlock.journal.event import Entry
 from interlock.journal.rows import Mail
+from interlock.observe.model_story import MODEL_TELLERS, tell_decided, tell_opened
 from interlock.observe.moment import when
-from interlock.observe.operation_key import called, is_time_limit, operation_name
+from interlock.observe.operation_key import is_pause, is_time_limit, operation_name
+from interlock.observe.scene import Scene, answer_of, cut
 from interlock.observe.wait import wait_in_words
 
-__all__ = ["LONGEST_EXCERPT", "tell", "tell_unread"]
+__all__ = ["is_told", "tell", "tell_unread"]
 
-LONGEST_EXCERPT: Final = 300
+# Bookkeeping of a budget: the event that it was written with tells it.
+_SILENT: Final = frozenset({"budget_reserved", "budget_settled"})
 
 
-class _Scene(NamedTuple):
-    """One event, opened for telling."""
-
-    header: Mapping[str, Any]
-    name: str
-    key: str
-    body: Any
-    bodies: bool
-    erased: bool
-
-    def get(self, field: str) -> str:
-        """A header field as text, empty where it is absent."""
-        value = self.header.get(field)
-        return "" if value is None else str(value)
-
-    def moment(self, field: str) -> str:
-        """A header field that is a moment, for a sentence."""
-        value = self.header.get(field)
-        return when(value) if value else ""
-
-    def called(self) -> str:
-        """What was called, for a sentence."""
-        return called(self.name)
-
-    def by(self) -> str:
-        """Who did it."""
-        return self.get("by") or "Somebody"
-
-    def excerpt(self, label: str, value: Any) -> str:
-        """A space and `Label: value.`, where payloads are wanted."""
-        if not self.bodies:
-            return ""
-        if self.erased:
-            return f" {label}: erased."
-        return f" {label}: {_short(value)}."
-
-    def fields(self) -> dict[str, Any]:
-        """The body as an object; empty where it is none."""
-        return _fields(self.body)
-
-    def failure(self) -> str:
-        """`Name: message` of a recorded failure (its message is no payload)."""
-        found = self.fields()
-        if "args" in found:
-            found = _fields(found.get("result"))
-        types: list[str] = list(found.get("types") or ())
-        name = types[0].rpartition(".")[2] if types else ""
-        message = str(found.get("message", ""))
-        return _cut(": ".join(part for part in (name, message) if part)) or "no reason given"
+def is_told(kind: str) -> bool:
+    """Whether events of this kind belong into a story; the others only repeat what it tells."""
+    return kind not in _SILENT
 
 
 def tell(entry: Entry, *, bodies: bool = False) -> str:
@@ -78,7 +35,7 @@ def tell(entry: Entry, *, bodies: bool = False) -> str:
     teller = _TELLERS.get(event.kind, _unknown_kind(event.kind))
     body = json.loads(entry.body) if entry.body is not None else None
     name = operation_name(event.key)
-    return teller(_Scene(event.header, name, event.key, body, bodies, entry.erased))
+    return teller(Scene(event.header, name, event.key, body, bodies, entry.erased))
 
 
 def tell_unread(mail: Mail) -> str:
@@ -88,23 +45,8 @@ def tell_unread(mail: Mail) -> str:
     return f"{mail.kind}{named} from {by}, sent at {when(mail.at_us)}, is not taken yet."
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _short(value: Any) -> str:
-    return _cut(json.dumps(value, ensure_ascii=False))
-
-
-def _cut(text: str) -> str:
-    line = " ".join(text.split())
-    if len(line) <= LONGEST_EXCERPT:
-        return line
-    return f"{line[:LONGEST_EXCERPT]}… ({len(line):,} characters)"
-
-
-def _unknown_kind(kind: str) -> Callable[[_Scene], str]:
-    def told(scene: _Scene) -> str:
+def _unknown_kind(kind: str) -> Callable[[Scene], str]:
+    def told(scene: Scene) -> str:
         facts = ", ".join(f"{name} {value!r}" for name, value in scene.header.items())
         words = kind.replace("_", " ").capitalize()
         return f"{words}{f' ({facts})' if facts else ''}."
@@ -115,7 +57,7 @@ def _unknown_kind(kind: str) -> Callable[[_Scene], str]:
 # The run itself.
 
 
-def _queued(scene: _Scene) -> str:
+def _queued(scene: Scene) -> str:
     parts = [f"Queued for agent {scene.get('agent')!r}"]
     if scene.get("tenant") not in ("", "default"):
         parts.append(f"tenant {scene.get('tenant')!r}")
@@ -128,61 +70,61 @@ def _queued(scene: _Scene) -> str:
     return f"{', '.join(parts)}.{scene.excerpt('Input', scene.body)}"
 
 
-def _claimed(scene: _Scene) -> str:
+def _claimed(scene: Scene) -> str:
     times = int(scene.header.get("claim") or 1)
     again = f" (claim {times} without getting any further)" if times > 1 else ""
     return f"Worker {scene.get('worker')!r} took the run up{again}."
 
 
-def _suspended(scene: _Scene) -> str:
+def _suspended(scene: Scene) -> str:
     waits = scene.header.get("waits") or ()
     what = ", ".join(wait_in_words(wait) for wait in waits) or "nothing by name"
     until = scene.moment("wake_at_us")
     return f"Rests, waiting for {what}{f'; wakes at {until} at the latest' if until else ''}."
 
 
-def _completed(scene: _Scene) -> str:
+def _completed(scene: Scene) -> str:
     outcome = f" with outcome {scene.get('outcome')!r}" if scene.get("outcome") else ""
     return f"Completed{outcome}.{scene.excerpt('Result', scene.body)}"
 
 
-def _failed(scene: _Scene) -> str:
+def _failed(scene: Scene) -> str:
     kept = scene.fields()
     value = scene.excerpt("The value was", kept["value"]) if "value" in kept else ""
     return f"Failed because of {scene.get('reason')!r}: {scene.failure()}.{value}"
 
 
-def _cancelled(scene: _Scene) -> str:
+def _cancelled(scene: Scene) -> str:
     by = f" by {scene.get('by')}" if scene.get("by") else ""
     return f"Cancelled{by}: {scene.get('reason') or 'no reason given'}."
 
 
-def _parked(scene: _Scene) -> str:
+def _parked(scene: Scene) -> str:
     return f"Parked for an operator because of {scene.get('reason')!r}: {scene.failure()}"
 
 
-def _retried(scene: _Scene) -> str:
+def _retried(scene: Scene) -> str:
     return f"{scene.by()} let the parked run go on."
 
 
-def _released(_scene: _Scene) -> str:
+def _released(_scene: Scene) -> str:
     return "The executor let go of the run because it was shutting down."
 
 
-def _continued(scene: _Scene) -> str:
+def _continued(scene: Scene) -> str:
     generation = scene.get("generation")
     return f"Continued as new, generation {generation}.{scene.excerpt('Input', scene.body)}"
 
 
-def _outcome_set(scene: _Scene) -> str:
+def _outcome_set(scene: Scene) -> str:
     return f"Its outcome is {scene.get('outcome')!r}."
 
 
-def _state_changed(scene: _Scene) -> str:
+def _state_changed(scene: Scene) -> str:
     return f"Stored its state.{scene.excerpt('State', scene.body)}"
 
 
-def _cancel_requested(scene: _Scene) -> str:
+def _cancel_requested(scene: Scene) -> str:
     if scene.get("reason") == "deadline" and not scene.get("by"):
         return "Its deadline passed, so its code is being cancelled."
     return f"{scene.by()} asked to cancel it: {scene.get('reason') or 'no reason given'}."
@@ -191,18 +133,18 @@ def _cancel_requested(scene: _Scene) -> str:
 # Steps and reads.
 
 
-def _done(noun: str) -> Callable[[_Scene], str]:
-    def told(scene: _Scene) -> str:
+def _done(noun: str) -> Callable[[Scene], str]:
+    def told(scene: Scene) -> str:
         recorded = scene.fields()
         given = scene.excerpt("Given", recorded.get("args")) if recorded.get("args") else ""
-        answer = scene.excerpt("Answer", recorded.get("result"))
+        answer = scene.excerpt("Answer", answer_of(recorded.get("result")))
         return f"{noun} {scene.called()} completed.{given}{answer}"
 
     return told
 
 
-def _attempt_failed(noun: str) -> Callable[[_Scene], str]:
-    def told(scene: _Scene) -> str:
+def _attempt_failed(noun: str) -> Callable[[Scene], str]:
+    def told(scene: Scene) -> str:
         again = scene.moment("retry_at_us")
         return (
             f"Attempt {scene.get('attempt')} of {noun} {scene.called()} failed: {scene.failure()}"
@@ -212,8 +154,8 @@ def _attempt_failed(noun: str) -> Callable[[_Scene], str]:
     return told
 
 
-def _given_up(noun: str) -> Callable[[_Scene], str]:
-    def told(scene: _Scene) -> str:
+def _given_up(noun: str) -> Callable[[Scene], str]:
+    def told(scene: Scene) -> str:
         attempts = scene.get("attempts")
         times = "attempt" if attempts == "1" else "attempts"
         return (
@@ -223,14 +165,14 @@ def _given_up(noun: str) -> Callable[[_Scene], str]:
     return told
 
 
-def _operation_cancelled(scene: _Scene) -> str:
+def _operation_cancelled(scene: Scene) -> str:
     return f"The code gave up waiting for {scene.called()}."
 
 
 # Effects.
 
 
-def _intended(scene: _Scene) -> str:
+def _intended(scene: Scene) -> str:
     return (
         f"Wrote down that it is about to call tool {scene.get('tool')!r} (effect "
         f"{scene.get('effect_key')}, recovery {scene.get('recovery')!r})."
@@ -238,16 +180,17 @@ def _intended(scene: _Scene) -> str:
     )
 
 
-def _effect_completed(scene: _Scene) -> str:
+def _effect_completed(scene: Scene) -> str:
     how = " (found by looking it up)" if scene.header.get("found") else ""
-    return f"The call of tool {scene.called()} happened{how}.{scene.excerpt('Answer', scene.body)}"
+    answer = scene.excerpt("Answer", answer_of(scene.body))
+    return f"The call of tool {scene.called()} happened{how}.{answer}"
 
 
-def _effect_failed(scene: _Scene) -> str:
+def _effect_failed(scene: Scene) -> str:
     return f"The call of tool {scene.called()} was certainly not made: {scene.failure()}."
 
 
-def _effect_attempt_failed(scene: _Scene) -> str:
+def _effect_attempt_failed(scene: Scene) -> str:
     again = scene.moment("retry_at_us")
     follows = f"; the next attempt is at {again}" if again else ""
     if scene.header.get("final"):
@@ -256,7 +199,7 @@ def _effect_attempt_failed(scene: _Scene) -> str:
     return f"The call of tool {scene.called()} was not made this time: {why}{follows}."
 
 
-def _effect_unknown(scene: _Scene) -> str:
+def _effect_unknown(scene: Scene) -> str:
     return f"Whether the call of tool {scene.called()} happened is unknown: {scene.failure()}."
 
 
@@ -267,7 +210,7 @@ _LOOKED_UP: Final[Mapping[str, str]] = {
 }
 
 
-def _looked_up(scene: _Scene) -> str:
+def _looked_up(scene: Scene) -> str:
     verdict = _LOOKED_UP.get(scene.get("verdict"), scene.get("verdict"))
     return f"Asked the system whether the call of tool {scene.called()} happened: {verdict}."
 
@@ -279,62 +222,49 @@ _RESOLVED: Final[Mapping[str, str]] = {
 }
 
 
-def _effect_resolved(scene: _Scene) -> str:
+def _effect_resolved(scene: Scene) -> str:
     verdict = _RESOLVED.get(scene.get("verdict"), scene.get("verdict"))
     return f"{scene.by()} decided about the call of tool {scene.called()}: {verdict}."
 
 
-def _resolution_refused(scene: _Scene) -> str:
+def _resolution_refused(scene: Scene) -> str:
     found = scene.fields()
-    why = _cut(str(found.get("problem", "")))
+    why = cut(str(found.get("problem", "")))
     return f"{scene.by()}'s word about tool {scene.called()} could not be used: {why}"
 
 
 # People, signals, time, children.
 
 
-def _task_opened(scene: _Scene) -> str:
-    role = scene.get("role") or "anybody who may decide"
-    due = scene.moment("due_at_us")
-    until = f", to be answered by {due}" if due else ""
-    asked = scene.fields()
-    question = scene.excerpt("Question", asked.get("question"))
-    return f"Asked a person ({role}), inbox task {scene.get('task')}{until}.{question}"
-
-
-def _task_decided(scene: _Scene) -> str:
-    answer = scene.fields()
-    note = scene.excerpt("Note", answer["note"]) if answer.get("note") else ""
-    return f"{scene.by()} decided: {answer.get('choice') or 'no choice'!r}.{note}"
-
-
-def _task_expired(scene: _Scene) -> str:
+def _task_expired(scene: Scene) -> str:
     return f"Nobody answered inbox task {scene.get('task')} in time."
 
 
-def _task_withdrawn(scene: _Scene) -> str:
+def _task_withdrawn(scene: Scene) -> str:
     return f"Inbox task {scene.get('task')} needs no answer any more."
 
 
-def _timer_fired(scene: _Scene) -> str:
+def _timer_fired(scene: Scene) -> str:
     if is_time_limit(scene.key):
         return "A time limit of its own code ended."
+    if is_pause(scene.key):
+        return "The pause before the next attempt to ask a model is over."
     return f"The time it waited for ({scene.name!r}) came."
 
 
-def _signal_received(scene: _Scene) -> str:
+def _signal_received(scene: Scene) -> str:
     return f"Took signal {scene.get('signal')!r}.{scene.excerpt('Payload', scene.body)}"
 
 
-def _wait_timed_out(scene: _Scene) -> str:
+def _wait_timed_out(scene: Scene) -> str:
     return f"Signal {scene.name.removeprefix('wait:')!r} did not come in time."
 
 
-def _child_started(scene: _Scene) -> str:
+def _child_started(scene: Scene) -> str:
     return f"Started child run {scene.get('child')} of agent {scene.get('agent')!r}."
 
 
-def _child_completed(scene: _Scene) -> str:
+def _child_completed(scene: Scene) -> str:
     told = scene.fields()
     result = scene.excerpt("Result", told["result"]) if "result" in told else ""
     return f"Its child run {scene.get('child')} is {told.get('state', 'finished')}.{result}"
@@ -343,7 +273,7 @@ def _child_completed(scene: _Scene) -> str:
 # Plans.
 
 
-def _plan_accepted(scene: _Scene) -> str:
+def _plan_accepted(scene: Scene) -> str:
     ids = ", ".join(str(step["id"]) for step in scene.header.get("steps") or ())
     by = f", approved by {scene.get('approved_by')}" if scene.get("approved_by") else ""
     written = scene.excerpt("Goal", scene.fields().get("goal")) + scene.excerpt(
@@ -352,7 +282,7 @@ def _plan_accepted(scene: _Scene) -> str:
     return f"Accepted plan {scene.get('plan')}: {ids}{by}.{written}"
 
 
-def _plan_refused(scene: _Scene) -> str:
+def _plan_refused(scene: Scene) -> str:
     found = scene.fields().get("problems")
     count = scene.get("problems")
     return (
@@ -361,14 +291,14 @@ def _plan_refused(scene: _Scene) -> str:
     )
 
 
-def _plan_step_failed(scene: _Scene) -> str:
+def _plan_step_failed(scene: Scene) -> str:
     return (
         f"Step {scene.get('step')!r} of plan {scene.get('plan')} could not be called: "
         f"{scene.failure()}."
     )
 
 
-def _plan_failed(scene: _Scene) -> str:
+def _plan_failed(scene: Scene) -> str:
     failed = ", ".join(scene.header.get("failed") or ())
     skipped = ", ".join(scene.header.get("skipped") or ())
     after = f"; skipped: {skipped}" if skipped else ""
@@ -377,7 +307,7 @@ def _plan_failed(scene: _Scene) -> str:
     return f"Plan {scene.get('plan')} failed at {failed}{after}. {then}"
 
 
-_TELLERS: Final[Mapping[str, Callable[[_Scene], str]]] = {
+_TELLERS: Final[Mapping[str, Callable[[Scene], str]]] = {
     "run_queued": _queued,
     "run_claimed": _claimed,
     "run_suspended": _suspended,
@@ -406,8 +336,8 @@ _TELLERS: Final[Mapping[str, Callable[[_Scene], str]]] = {
     "effect_looked_up": _looked_up,
     "effect_resolved": _effect_resolved,
     "resolution_refused": _resolution_refused,
-    "task_opened": _task_opened,
-    "task_decided": _task_decided,
+    "task_opened": tell_opened,
+    "task_decided": tell_decided,
     "task_expired": _task_expired,
     "task_withdrawn": _task_withdrawn,
     "timer_fired": _timer_fired,
@@ -419,4 +349,5 @@ _TELLERS: Final[Mapping[str, Callable[[_Scene], str]]] = {
     "plan_refused": _plan_refused,
     "plan_step_failed": _plan_step_failed,
     "plan_failed": _plan_failed,
+    **MODEL_TELLERS,
 }

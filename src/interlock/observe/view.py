@@ -7,8 +7,10 @@ added. A view in a list holds no recorded body; a single run shows its result or
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -54,6 +56,14 @@ __all__ = [
 ]
 
 EFFECT_VERDICTS = ("happened", "not_happened", "given_up")
+# What a task of these kinds shows beside its question; others bring their own details.
+_DETAILS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "effect": {"effect_key": "effect_key", "tool": "tool", "arguments": "arguments"},
+        "ask": {"asked": "asked", "problem": "problem", "loop": "details"},
+        "budget": {"account": "account"},
+    }
+)
 
 
 class _View(BaseModel):
@@ -64,7 +74,7 @@ class WaitView(_View):
     """One thing that a waiting run waits for."""
 
     key: str = Field(description="key of the operation that waits")
-    kind: str = Field(description="timer, signal, decision, child, effect or retry")
+    kind: str = Field(description="timer, signal, decision, child, effect, retry or model")
     what: str = Field(description="what it waits for, in words")
     since: datetime
     due_at: datetime | None = Field(description="when the wait ends by itself, if ever")
@@ -130,7 +140,8 @@ class TaskView(_View):
     run: str
     key: str
     kind: str = Field(
-        description="escalation, effect (an outcome that only a person knows) or budget"
+        description="escalation, effect (an outcome that only a person knows), ask (no usable "
+        "answer came from a model) or budget (one is exhausted)"
     )
     role: str = Field(description="who is asked; empty for anybody")
     state: InboxState
@@ -294,8 +305,8 @@ def task_view(store: Store, row: InboxRow) -> TaskView:
     asked = _fields_at(store, row.position)
     decided = _fields_at(store, row.decision_position)
     details: Any = asked.get("details")
-    if row.kind == "effect":
-        details = {name: asked.get(name) for name in ("effect_key", "tool", "arguments")}
+    if row.kind in _DETAILS:
+        details = {name: asked.get(field) for name, field in _DETAILS[row.kind].items()}
     return TaskView(
         id=row.id,
         run=row.run,

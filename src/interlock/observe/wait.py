@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from interlock.observe.operation_key import called, is_time_limit, operation_name
+from interlock.observe.operation_key import called, is_pause, is_time_limit, operation_name
 
 __all__ = ["wait_in_words"]
 
@@ -18,6 +18,8 @@ def wait_in_words(wait: Mapping[str, Any]) -> str:
     what = str(wait["what"])
     if is_time_limit(wait["key"]):
         return "a time limit of its own code"
+    if wait.get("kind") == "timer" and is_pause(wait["key"]):
+        return "the next attempt to ask a model"
     if what.startswith(_ASKED) and what.endswith(_HAPPENED):
         effect = what.removeprefix(_ASKED).removesuffix(_HAPPENED)
         return f"a person to say whether {effect} happened"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def test_orders_are_remembered_until_they_are_finished(home: DeskHome) -> None:
     assert finished is not None
     assert finished != ORDERS
     assert (finished.finished, finished.contents) == (True, "0f")
+
+
+def test_orders_that_name_no_model_are_those_of_the_offline_decider(home: DeskHome) -> None:
+    home.folder.mkdir()
+    told = {"train": "a.csv", "tickets": "b.csv", "contents": "0f", "limit": 3, "floor": 0.3}
+    (home.folder / "orders.json").write_text(json.dumps(told))
+    assert home.orders() == ORDERS
+    assert ORDERS.model == "nearest-examples"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"train": "a.csv"}', '{"colour": "red"}'])

@@ -14,13 +14,21 @@ from interlock.journal.event import NO_BODY, NO_HASH, Entry, Event
 from interlock.journal.projections import PROJECTIONS
 from interlock.journal.rows import Mail
 from interlock.observe.operation_key import operation_name
-from interlock.observe.story import LONGEST_EXCERPT, tell, tell_unread
+from interlock.observe.scene import LONGEST_EXCERPT
+from interlock.observe.story import is_told, tell, tell_unread
 from tests.support.serving import ROOT
 
 NOON_US = 1_777_636_800_000_000
 FAILURE = {"types": ["builtins.ValueError", "builtins.Exception"], "message": "no such card"}
 WAIT = {"key": "/wait:go#1", "kind": "signal", "what": "signal 'go'"}
+MODEL = {"model": "openai:small", "provider": "openai", "attempt": 1, "digest": "d"}
 EFFECT = {"effect_key": "effect_1", "tool": "pay", "recovery": "key"}
+
+
+def answered(*parts: dict[str, Any]) -> dict[str, Any]:
+    """What is recorded with a model's answer."""
+    return {"prefix": 0, "said": [], "response": {"parts": list(parts), "kind": "response"}}
+
 
 # kind, key, header, body, what is told (with bodies)
 TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
@@ -96,6 +104,11 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
         "Read 'get' failed for good after 1 attempt: ValueError: no such card.",
     ),
     (
+        "read_completed", "/1/degrees#1", {},
+        {"args": {}, "result": {"result": 21, "kind": "tool_return"}},
+        "Read 'degrees' completed. Answer: 21.",
+    ),
+    (
         "read_completed", "/2/plan:1:fetch:get#1", {}, {"args": {}, "result": 1},
         "Read 'get' (step 'fetch' of plan 1) completed. Answer: 1.",
     ),
@@ -139,6 +152,10 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
     ),
     (
         "effect_completed", "/pay#1", EFFECT, "ok",
+        'The call of tool \'pay\' happened. Answer: "ok".',
+    ),
+    (
+        "effect_completed", "/pay#1", EFFECT, {"result": "ok", "kind": "tool_return"},
         'The call of tool \'pay\' happened. Answer: "ok".',
     ),
     (
@@ -206,9 +223,133 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
         "Its child run run_2 is completed. Result: 1.",
     ),
     (
-        "budget_reserved", "", {"account": "day", "amount": 5}, None,
-        "Budget reserved (account 'day', amount 5).",
+        "model_requested", "/faq.model#1",
+        {**MODEL, "holds": [["h1", "run/run_1/usd", 50_000], ["h2", "run/run_1/model_calls", 1],
+                          ["h3", "agent/faq/2026-05-01/tokens", 4000]]},
+        None,
+        ("Is about to ask model 'openai:small'; held for it: $0.05 and 1 model call of run/run_1; "
+        "4,000 tokens of agent/faq/2026-05-01."),
     ),
+    (
+        "model_answered", "/faq.model#1",
+        {**MODEL, "input_tokens": 1200, "output_tokens": 20, "cost_micro_usd": 1500},
+        answered({"part_kind": "thinking", "content": "hm"},
+                 {"part_kind": "text", "content": "At nine."}),
+        ("Model 'openai:small' answered: 1,200 tokens in, 20 out, $0.0015. Text: "
+        '"At nine.".'),
+    ),
+    (
+        "model_answered", "/faq.model#1",
+        {**MODEL, "input_tokens": 7, "output_tokens": 2, "cost_micro_usd": None},
+        answered({"part_kind": "tool-call", "tool_name": "search", "args": {"q": "é"}},
+                 {"part_kind": "tool-call", "tool_name": "send", "args": '{"to": 1}'}),
+        ("Model 'openai:small' answered: 7 tokens in, 2 out, at a price nobody knows. Wants: "
+        'search {"q": "é"}; send {"to": 1}.'),
+    ),
+    (
+        "model_attempt_failed", "/faq.model#1",
+        {**MODEL, "attempt": 2, "transient": 1, "sent": 1, "retry_after_us": 30_000_000}, FAILURE,
+        ("Attempt 2 of asking model 'openai:small' failed: ValueError: no such card; the provider "
+        "asks to be left alone for 30 seconds."),
+    ),
+    (
+        "model_attempt_failed", "/faq.model#1",
+        {**MODEL, "transient": 1, "sent": 0, "retry_after_us": 0}, FAILURE,
+        ("Attempt 1 of asking model 'openai:small' failed: ValueError: no such card, and nothing "
+        "was sent; another attempt may succeed."),
+    ),
+    (
+        "model_attempt_failed", "/faq.model#1", {**MODEL, "transient": 0, "sent": 1}, FAILURE,
+        ("Attempt 1 of asking model 'openai:small' failed: ValueError: no such card; another "
+        "attempt would end the same."),
+    ),
+    (
+        "model_skipped", "/faq.model#1", {**MODEL, "reason": "its provider is failing"}, None,
+        "Did not ask model 'openai:small': its provider is failing.",
+    ),
+    (
+        "budget_refused", "/faq.model#1",
+        {**MODEL, "account": "run/run_1/usd", "detail": "-10 is left and 50000 is needed"}, None,
+        ("Budget 'run/run_1/usd' has too little left for asking model 'openai:small': -$0.00001 "
+        "left and $0.05 needed. Nothing was sent."),
+    ),
+    (
+        "budget_refused", "/hold#1",
+        {"account": "run/run_1/tool_calls", "detail": "0 is left and 1 is needed"}, None,
+        ("Budget 'run/run_1/tool_calls' has too little left for a call of a tool: 0 tool calls "
+        "left and 1 tool call needed. Nothing was sent."),
+    ),
+    (
+        "call_held", "/hold#1", {"holds": [["h", "run/run_1/seconds", 30_500]]}, None,
+        "Held for the next call of a tool: 30.5 seconds of run/run_1.",
+    ),
+    (
+        "call_settled", "/settle#1", {}, None,
+        "Took what that call used from its budgets; the rest came back.",
+    ),
+    (
+        "budget_topped_up", "/top_up#1",
+        {"account": "run/run_1/usd", "amount": 500_000, "by": "ana"}, {},
+        "ana raised budget 'run/run_1/usd' by $0.5.",
+    ),
+    (
+        "budget_raised", "m", {"account": "run/run_1/tokens", "amount": 5, "by": ""}, None,
+        "Somebody raised budget 'run/run_1/tokens' by 5 tokens.",
+    ),
+    (
+        "budget_set", "", {"account": "tenant/acme/day", "limit": 5}, None,
+        "Budget 'tenant/acme/day' was set to 5 units.",
+    ),
+    (
+        "budget_reserved", "/faq.model#1", {"account": "run/run_1/usd", "amount": 5}, None,
+        "Held $0.000005 of budget 'run/run_1/usd' for a call.",
+    ),
+    (
+        "budget_settled", "/faq.model#1", {"account": "run/run_1/tokens", "amount": 5}, None,
+        "The call took 5 tokens of budget 'run/run_1/tokens'.",
+    ),
+    (
+        "conversation_read", "/conversation#1",
+        {"conversation": "conversation/acme/chat%2F7", "seq": 0}, None,
+        "Began conversation 'chat/7': nothing was said in it before.",
+    ),
+    (
+        "conversation_read", "/conversation#1",
+        {"conversation": "conversation/acme/chat", "seq": 2}, None,
+        "Read conversation 'chat', in which 2 asks were answered before.",
+    ),
+    (
+        "conversation_extended", "/remember#1", {"conversation": "conversation/acme/chat"}, None,
+        "Added what was said to conversation 'chat'.",
+    ),
+    (
+        "messages_said", "", {"run": "run_1"}, [{"kind": "request"}],
+        'Run run_1 added what was said. Messages: [{"kind": "request"}].',
+    ),
+    (
+        "task_opened", "/ask#1", {"task": "task_1", "kind": "ask", "role": "boss"},
+        {"question": "Go on?", "problem": "loop",
+         "details": {"loop": "same_call", "calls": [
+             {"number": 1, "tool": "search", "arguments": "{}", "outcome": "new answer"},
+             {"number": 2, "tool": "search", "arguments": "{}", "outcome": "not made yet"}]}},
+        ("Asked a person (boss) because no usable answer came, inbox task task_1. Question: \"Go "
+        'on?". The calls: (1) search {}: new answer; (2) search {}: not made yet.'),
+    ),
+    (
+        "task_opened", "/budget#1", {"task": "task_1", "kind": "budget", "due_at_us": NOON_US},
+        {"question": "More?", "account": "run/run_1/usd"},
+        ("Asked a person (anybody who may decide) because a budget is exhausted, inbox task "
+        "task_1, to be answered by 2026-05-01 12:00:00 UTC. Question: \"More?\"."),
+    ),
+    (
+        "task_decided", "/budget#1", {"by": "ana"}, {"choice": "top_up", "value": "0.5"},
+        "ana decided: 'top_up'. Value: \"0.5\".",
+    ),
+    (
+        "timer_fired", "/pause#1", {}, None,
+        "The pause before the next attempt to ask a model is over.",
+    ),
+    ("something_new", "", {"amount": 5}, None, "Something new (amount 5)."),
 ]  # fmt: skip
 
 
@@ -236,12 +377,21 @@ def test_an_event_is_told(
 
 def test_every_kind_that_is_written_has_a_sentence_of_its_own() -> None:
     kinds = set(PROJECTIONS) - {"mail_sent", "bodies_erased"}
-    for path in (ROOT / "src" / "interlock" / "orchestrator").glob("*.py"):
-        kinds |= set(re.findall(r'Draft\(\s*"(\w+)"', path.read_text(encoding="utf-8")))
+    source = ROOT / "src" / "interlock"
+    for path in (*source.glob("orchestrator/*.py"), *source.glob("limits/*.py")):
+        written = path.read_text(encoding="utf-8")
+        kinds |= set(re.findall(r'(?:Draft|reserve)\(\s*"(\w+)"', written))
     kinds -= {"mail_sent"}
     known = {told[0] for told in TOLD}
-    unknown = {kind for kind in kinds - known if not kind.startswith(("budget_", "approval_"))}
-    assert unknown == set()
+    assert {kind for kind in kinds - known if not kind.startswith("approval_")} == set()
+    assert {"model_requested", "call_held", "budget_set", "messages_said"} <= kinds
+
+
+def test_what_keeps_the_books_of_a_budget_is_left_out_of_a_story() -> None:
+    assert {told[0] for told in TOLD if not is_told(told[0])} == {
+        "budget_reserved",
+        "budget_settled",
+    }
 
 
 @pytest.mark.parametrize(
@@ -255,6 +405,26 @@ def test_every_kind_that_is_written_has_a_sentence_of_its_own() -> None:
         ("task_opened", "/escalate#1", {"task": "t"}, {"question": "secret?"}),
         ("task_decided", "/escalate#1", {}, {"choice": "yes", "note": "secret"}),
         ("child_completed", "/result:sub#1", {"child": "c"}, {"result": "secret"}),
+        (
+            "model_answered",
+            "/faq.model#1",
+            MODEL,
+            answered({"part_kind": "text", "content": "secret"}),
+        ),
+        (
+            "model_answered",
+            "/faq.model#1",
+            MODEL,
+            answered({"part_kind": "tool-call", "tool_name": "send", "args": {"to": "secret"}}),
+        ),
+        ("messages_said", "", {"run": "r"}, ["secret"]),
+        (
+            "task_opened",
+            "/ask#1",
+            {"task": "t", "kind": "ask"},
+            {"details": {"calls": [{"tool": "secret"}]}},
+        ),
+        ("task_decided", "/ask#1", {}, {"choice": "answer", "value": "secret"}),
     ],
 )
 def test_no_payload_is_told_unless_asked(

@@ -54,7 +54,7 @@ class SqliteStore(SqliteReading):
         self._wait = wait
         self._staged: Batch | None = None
         # The writer's connection is one thread's at a time: a statement's error is read off the
-        # connection, so a second one beside it would make a BEGIN that failed look as if it had not.
+        # connection, so with another one beside it a BEGIN that failed can look as if it began.
         self._writer_free = Mutex()
         self._in_use = False
         self._closed = False
