@@ -84,7 +84,7 @@ async def _race(options: argparse.Namespace, folder: Path, draw: random.Random) 
         arguments = ["--model", url, "--day-usd", options.day_usd, "--concurrency", options.runs]
         async with open_agent_worker(folder, *arguments) as worker:
             await _begin(worker, inputs)
-            await _until_spending(ledger, draw.randint(1, 2 * options.runs))
+            await _until_spending(ledger, draw.randint(1, max(1, options.runs // 2)))
             await worker.kill()
         race.in_flight_at_kill = sum(e.outcome in ("open", "caller_left") for e in _read(ledger))
         async with open_agent_worker(folder, *arguments) as worker, _desk(folder) as client:
