@@ -121,7 +121,7 @@ async def chaos(options: argparse.Namespace, directory: Path) -> Outcome:
     """Crash, let it come to rest, answer, judge."""
     store = directory / "store"
     store.mkdir()
-    async with _counting_server(options, directory) as counting:
+    async with counting_server(options, directory) as counting:
         draw = random.Random(options.seed)
         campaign = Campaign(options=options, store=store, counting=counting, draw=draw)
         began = time.perf_counter()
@@ -131,9 +131,10 @@ async def chaos(options: argparse.Namespace, directory: Path) -> Outcome:
 
 
 @asynccontextmanager
-async def _counting_server(
+async def counting_server(
     options: argparse.Namespace, directory: Path
 ) -> AsyncIterator[CountingPart]:
+    """The counting server in a process of its own, until the block ends."""
     arguments = ["--ledger", str(directory / "ledger.db"), "--seed", str(options.seed)]
     async with open_child(module_command("benchmarks.counting_server", *arguments)) as server:
         port = (await server.event("ready"))["port"]

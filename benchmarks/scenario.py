@@ -31,14 +31,16 @@ class Outcome:
     answer: Mapping[str, object] = field(default_factory=dict)
 
 
-def scenario_arguments(name: str, description: str) -> argparse.ArgumentParser:
+def scenario_arguments(
+    name: str, description: str, engines: Sequence[str] = tuple(ENGINES)
+) -> argparse.ArgumentParser:
     """The arguments every scenario takes; a scenario adds its own figures."""
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}",
         description=description,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--engine", choices=list(ENGINES), default="interlock")
+    parser.add_argument("--engine", choices=list(engines), default="interlock")
     parser.add_argument(
         "--directory", type=Path, default=DEFAULT_DIRECTORY, help="where stores lie"
     )

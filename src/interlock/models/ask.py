@@ -234,6 +234,7 @@ class Asker:
         history: Sequence[ModelMessage],
     ) -> tuple[_Problem, Asked | None]:
         toolsets = [GovernedToolset(question.tools)] if question.tools else []
+        asking.known(history)
         # An agent that others ask too brings the capability along.
         carries = Durability.from_agent(agent) is not None
         token = CURRENT.set(asking)
@@ -247,7 +248,7 @@ class Asker:
                 capabilities=[] if carries else [self._durability(agent, candidates)],
                 toolsets=toolsets,
                 retries={"output": asking.contract.output.attempts - 1},
-                usage_limits=UsageLimits(request_limit=_MOST_REQUESTS),
+                usage_limits=UsageLimits(request_limit=_most_requests(asking.contract)),
             )
         except BudgetExhaustedError:
             raise
@@ -262,6 +263,11 @@ class Asker:
         finally:
             CURRENT.reset(token)
         return _Problem("", ""), Asked(output=result.output, messages=result.new_messages())
+
+
+def _most_requests(contract: Contract) -> int:
+    """A budget that counts the calls says how many there may be, and asks when they are used up."""
+    return max(_MOST_REQUESTS, contract.budgets.run.model_calls or 0)
 
 
 def _text(item: Any) -> str:

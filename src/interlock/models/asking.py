@@ -18,6 +18,7 @@ from pydantic_ai.durable_exec import DurableOperation, ModelRequestParams, Tools
 from pydantic_ai.exceptions import ModelRetry, ToolFailed
 from pydantic_ai.messages import (
     AgentStreamEvent,
+    ModelMessage,
     ModelResponse,
     PartDeltaEvent,
     PartStartEvent,
@@ -80,8 +81,13 @@ class Asking:
         self._name = name
         self._loops = LoopWatch(loop_limits_of(contract))
         self._transcripts: dict[str, Transcript] = {}
+        self._history: Sequence[ModelMessage] = ()
         self._runs = 0
         self._turn = 0
+
+    def known(self, history: Sequence[ModelMessage]) -> None:
+        """What is said is in the journal already: the conversation that this ask goes on with."""
+        self._history = history
 
     def next_run_id(self) -> str:
         """An id for a run of Pydantic AI's loop, the same at every replay."""
@@ -113,7 +119,7 @@ class Asking:
     ) -> ModelResponse:
         """Ask the models in order until one answers. Raises `ModelFailedError` when none does."""
         _refuse_native_servers(params)
-        transcript = self._transcripts.setdefault(params.run_context.run_id or "", Transcript())
+        transcript = self._transcript(params.run_context.run_id or "")
         said = transcript.advance(params.messages)
         self._turn += 1
         reasons: list[str] = []
@@ -130,6 +136,14 @@ class Asking:
         raise ModelFailedError(
             f"no model answered {self._name!r}: {'; '.join(reasons)}", error_types=types
         )
+
+    def _transcript(self, run_id: str) -> Transcript:
+        found = self._transcripts.get(run_id)
+        if found is None:
+            # The history belongs to the first: a delegate's conversation is another.
+            found = Transcript(() if self._transcripts else self._history)
+            self._transcripts[run_id] = found
+        return found
 
     def _asked_by(self, params: ModelRequestParams) -> Sequence[Candidate]:
         """The models that may answer: a delegate has its own, and no fallbacks."""
@@ -151,7 +165,7 @@ class Asking:
             attempt = self._attempt(ways, params, said, candidate, number)
             outcome = await self.operations.request(attempt)
             if outcome.kind == "exhausted":
-                await self.spending.exhausted(outcome.account, outcome.detail)
+                await self.spending.exhausted(outcome.account, outcome.detail, outcome.needed)
                 continue
             over = number >= self.contract.model.attempts
             if outcome.kind != "failed" or not outcome.transient or over:
@@ -260,7 +274,7 @@ class Asking:
             held = await self.operations.hold(self.spending.for_call(), worst)
             if not held.account:
                 return held
-            await self.spending.exhausted(held.account, held.detail)
+            await self.spending.exhausted(held.account, held.detail, held.needed)
 
     # Everything else that is outside.
 

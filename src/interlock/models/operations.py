@@ -91,7 +91,7 @@ class Outcome(NamedTuple):
 
     `answered` carries the response as JSON; `failed` says why and whether another attempt may help;
     `skipped` was never sent, because the provider is failing; `exhausted` names the account that
-    would not cover it.
+    would not cover it, and what it would have to (`needed`).
     """
 
     kind: Literal["answered", "failed", "skipped", "exhausted"]
@@ -102,14 +102,18 @@ class Outcome(NamedTuple):
     retry_after_us: int = 0
     account: str = ""
     detail: str = ""
+    needed: int = 0
 
 
 class Held(NamedTuple):
-    """What was held for a tool's call; `account` names the budget that would not cover it."""
+    """What was held for a tool's call; `account` names the budget that would not cover it, and
+    `needed` what it would have to.
+    """
 
     holds: tuple[Hold, ...] = ()
     account: str = ""
     detail: str = ""
+    needed: int = 0
 
 
 class PersonAnswer(NamedTuple):
@@ -190,6 +194,22 @@ class Operations(Protocol):
         due_us: int | None,
     ) -> PersonAnswer:
         """Open an inbox task and wait for its decision."""
+        ...
+
+    async def ask_for_budget(
+        self,
+        account: str,
+        needed: int,
+        question: dict[str, Any],
+        *,
+        to: str,
+        choices: Sequence[str],
+        due_us: int | None,
+    ) -> PersonAnswer:
+        """Open an inbox task and wait for its decision, or until the account covers `needed`.
+
+        When the account was raised elsewhere, the answer is `top_up` without a value.
+        """
         ...
 
     async def read_conversation(self, name: str) -> Sequence[bytes]:

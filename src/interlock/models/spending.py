@@ -111,7 +111,7 @@ class Spending:
             milliseconds=int(terms.timeout_seconds * 1000),
         )
 
-    async def exhausted(self, account: str, detail: str) -> None:
+    async def exhausted(self, account: str, detail: str, needed: int) -> None:
         """Ask a person what to do; returns when the call may be tried again.
 
         Raises `BudgetExhaustedError` when the work is to finish with what there is. A day's account
@@ -122,8 +122,9 @@ class Spending:
             return  # It was that of another day.
         due_us = None if account.startswith("run/") else next_day_us(operations.now_us())
         question = _question(operations, account, detail)
-        answer = await operations.ask_person(
-            "budget",
+        answer = await operations.ask_for_budget(
+            account,
+            needed,
             question,
             to=self._contract.output.escalate_to or "",
             choices=_CHOICES,

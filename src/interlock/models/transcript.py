@@ -41,10 +41,15 @@ class _Known(NamedTuple):
 
 
 class Transcript:
-    """The messages of one conversation as they were last sent, and the answer to them."""
+    """The messages of one conversation as they were last sent, and the answer to them.
 
-    def __init__(self) -> None:
+    `history`: messages that are recorded elsewhere already.
+    """
+
+    def __init__(self, history: Sequence[ModelMessage] = ()) -> None:
         self._known: list[_Known] = []
+        for message in history:
+            self._add(message)
 
     def advance(self, messages: Sequence[ModelMessage]) -> Said:
         """Take the messages of the next request, and answer what is new in it."""

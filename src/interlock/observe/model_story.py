@@ -112,6 +112,14 @@ def _topped_up(scene: Scene) -> str:
     return f"{scene.by()} raised budget {_by_how_much(scene)}."
 
 
+def _rechecked(scene: Scene) -> str:
+    return f"Budget {scene.get('account')!r} covers the call by now: nobody needs to answer."
+
+
+def _waiters_told(_: Scene) -> str:
+    return "Told the runs that wait for that budget."
+
+
 def _set(scene: Scene) -> str:
     account, limit = scene.get("account"), scene.header.get("limit")
     return f"Budget {account!r} was set to {_amount(limit, account)}."
@@ -250,6 +258,8 @@ MODEL_TELLERS: Final[Mapping[str, Callable[[Scene], str]]] = MappingProxyType(
         "call_settled": _settled,
         "budget_refused": _refused,
         "budget_topped_up": _topped_up,
+        "budget_rechecked": _rechecked,
+        "budget_waiters_told": _waiters_told,
         "budget_raised": _topped_up,
         "budget_set": _set,
         "budget_reserved": _reserved,

@@ -43,6 +43,7 @@ from interlock.journal.journal import Journal
 from interlock.journal.rows import BudgetRow, EffectRow, InboxRow, RunRow, RunState
 from interlock.limits.budget import raising
 from interlock.orchestrator.agent import Agent, same_input
+from interlock.orchestrator.budget_task import runs_that_wait_for
 from interlock.orchestrator.start import StartOptions, queued_draft
 
 __all__ = ["Client", "Placement", "Raised", "Started"]
@@ -50,7 +51,6 @@ __all__ = ["Client", "Placement", "Raised", "Started"]
 _UNFINISHED: tuple[RunState, ...] = ("queued", "running", "waiting", "parked")
 _FINISHED: tuple[RunState, ...] = ("completed", "failed", "cancelled")
 _VERDICTS = ("happened", "not_happened", "given_up")
-_ALL_TASKS = 1_000_000
 _ACCOUNTS_NAMED = 8
 
 
@@ -338,7 +338,7 @@ class Client:
         if isinstance(result, Refused):
             self._check_repeated(result.holder, account, amount, message)
         # Read after the raise is on disk: who asks later than this sees it by itself.
-        waiting = self._runs_that_wait_for(account)
+        waiting = runs_that_wait_for(self.journal.store, account)
         for run in waiting:
             # A run that has ended meanwhile needs no telling.
             with contextlib.suppress(ConflictError):
@@ -359,12 +359,6 @@ class Client:
                 "for a new raise.",
                 account=account,
             )
-
-    def _runs_that_wait_for(self, account: str) -> tuple[str, ...]:
-        tasks = self.journal.store.inbox(("open",), _ALL_TASKS)
-        asked = (task for task in tasks if task.kind == "budget")
-        waiting = (task.run for task in asked if self.question(task).get("account") == account)
-        return tuple(dict.fromkeys(waiting))
 
     async def _send(
         self,

@@ -14,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import collections
 import inspect
+import sys
 import sysconfig
 import zlib
 from asyncio import events, tasks
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from pathlib import Path
@@ -209,6 +210,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._salt = salt
         self._outer = outer
         self._thread = 0
+        self._host_finalizer: Callable[[Any], object] | None = None
         self._ready: collections.deque[events.Handle] = collections.deque()
         self.time_us = 0
         self._tasks: set[_Task] = set()
@@ -227,11 +229,21 @@ class RunLoop(asyncio.AbstractEventLoop):
             return
         events._set_running_loop(self)
         self._thread = thread_id()
+        hooks = sys.get_asyncgen_hooks()
+        self._host_finalizer = hooks.finalizer
+        sys.set_asyncgen_hooks(None, self._finalized)
         try:
             self._turn_until_rest()
         finally:
+            sys.set_asyncgen_hooks(*hooks)
             self._thread = 0
             events._set_running_loop(self._outer)
+
+    def _finalized(self, generator: AsyncGenerator[Any, Any]) -> None:
+        # Those of code that was torn down are dropped with it: whoever awaited them is closed, and
+        # before Python 3.13 that does not reach into them, so nobody could close them any more.
+        if not self._closed and self._host_finalizer is not None:
+            self._host_finalizer(generator)
 
     def runs_here(self) -> bool:
         """Whether the caller is the run's own code, and not a step, a tool or a thread."""

@@ -17,7 +17,7 @@ from interlock.clock import Acting, Clock, Threads
 from interlock.errors import ReplayMismatchError
 from interlock.journal.event import Draft, Header
 from interlock.journal.guard import Append, Commit, Guard, Refused
-from interlock.journal.rows import Mail
+from interlock.journal.rows import BudgetRow, Mail
 from interlock.orchestrator.mailbox import Mailbox
 
 __all__ = ["UNSET", "DurableFuture", "Operation", "OperationHost", "Unset", "read_object"]
@@ -76,6 +76,10 @@ class OperationHost:
 
     def child_ended(self, child: str) -> None:
         """A child's result is known to the run."""
+        raise NotImplementedError
+
+    def budget(self, account: str) -> BudgetRow | None:
+        """How a budget's account stands now, or None when it was never set."""
         raise NotImplementedError
 
     def may_act_seconds(self) -> float:

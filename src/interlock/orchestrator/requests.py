@@ -77,7 +77,8 @@ class RequestOperation(Budgeted):
                 self._gone(Outcome("skipped", reason=header["reason"]))
             case _:
                 account, detail = header["account"], header["detail"]
-                self._gone(Outcome("exhausted", account=account, detail=detail))
+                needed = header.get("needed", 0)
+                self._gone(Outcome("exhausted", account=account, detail=detail, needed=needed))
 
     def _gone(self, outcome: Outcome) -> None:
         self.requested = False
@@ -128,8 +129,11 @@ class RequestOperation(Budgeted):
             self._take_turn()
 
     def due(self) -> None:
-        """The provider's turn may have come."""
-        self.start()
+        """The provider's turn may have come, or what others held is settled."""
+        if self.waits_for_others():
+            self.look_again()
+        else:
+            self.start()
 
     def _now_seconds(self) -> float:
         return self.session.clock.boot_seconds()
@@ -141,10 +145,10 @@ class RequestOperation(Budgeted):
         else:
             self._spawn()
 
-    def exhausted(self, account: str, detail: str) -> None:
+    def exhausted(self, account: str, detail: str, needed: int) -> None:
         """A budget would not cover the worst case: nothing was sent."""
         self._leave_gate(sent=False)
-        header = self._header(account=account, detail=detail)
+        header = self._header(account=account, detail=detail, needed=needed)
         self._record(Draft("budget_refused", self.key, header))
 
     def _send_or_give_up(self) -> None:

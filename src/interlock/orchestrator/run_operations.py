@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
 from interlock.base.codec import canonical, codec_for
 from interlock.base.identifier import derived_id
-from interlock.journal.event import Draft, Header
-from interlock.limits.budget import Account, Spent, WorstCase, raising
+from interlock.limits.budget import Account, Spent, WorstCase
 from interlock.models.operations import Attempt, Held, Outcome, PersonAnswer
+from interlock.orchestrator.budget_task import BudgetTaskOperation, TopUpOperation
 from interlock.orchestrator.budgeting import HoldOperation, SettleOperation
 from interlock.orchestrator.calling import call_tool
 from interlock.orchestrator.conversations import (
@@ -19,7 +18,7 @@ from interlock.orchestrator.conversations import (
     ReadConversationOperation,
     conversation_stream,
 )
-from interlock.orchestrator.operation import Operation, OperationHost
+from interlock.orchestrator.operation import Operation
 from interlock.orchestrator.requests import RequestOperation
 from interlock.orchestrator.retry import NO_RETRY
 from interlock.orchestrator.session import Session
@@ -107,7 +106,8 @@ class RunOperations:
 
     async def raise_budget(self, account: str, amount: int, by: str) -> None:
         """Raise a budget's limit by a person's word."""
-        await self._perform(_RaiseOperation(self._session, account, amount, by))
+        store = self._session.services.journal.store
+        await self._perform(TopUpOperation(self._session, store, account, amount, by))
 
     async def ask_person(
         self,
@@ -119,15 +119,39 @@ class RunOperations:
         due_us: int | None,
     ) -> PersonAnswer:
         """Open an inbox task and wait for its decision."""
-        session = self._session
         operation = TaskOperation(
-            session,
+            self._session,
             kind,
             task_kind=kind,
             role=to,
-            question=canonical({**question, "choices": list(choices)}, f"inbox task {kind!r}"),
+            question=_asked(kind, question, choices),
             due_us=due_us,
         )
+        return await self._decided(operation)
+
+    async def ask_for_budget(
+        self,
+        account: str,
+        needed: int,
+        question: dict[str, Any],
+        *,
+        to: str,
+        choices: Sequence[str],
+        due_us: int | None,
+    ) -> PersonAnswer:
+        """Open an inbox task and wait for its decision, or until the account covers `needed`."""
+        operation = BudgetTaskOperation(
+            self._session,
+            account=account,
+            needed=needed,
+            role=to,
+            question=_asked("budget", question, choices),
+            due_us=due_us,
+        )
+        return await self._decided(operation)
+
+    async def _decided(self, operation: TaskOperation) -> PersonAnswer:
+        session = self._session
 
         def name_task(key: str) -> None:
             operation.task = derived_id("task", session.run_id, session.generation, key)
@@ -169,37 +193,5 @@ class RunOperations:
         return await self._session.issue(operation)
 
 
-class _RaiseOperation(Operation):
-    """Raises a budget, in one transaction with the run's own event."""
-
-    kinds = frozenset({"budget_topped_up"})
-    ends = kinds
-    wait_kind = "budget"
-    __slots__ = ("account", "amount", "by")
-
-    def __init__(self, session: OperationHost, account: str, amount: int, by: str) -> None:
-        super().__init__(session, "top_up")
-        self.account = account
-        self.amount = amount
-        self.by = by
-
-    def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
-        """The limit is raised."""
-        self.resolve(None)
-
-    def start(self) -> None:
-        """Raise it."""
-        session = self.session
-        message = derived_id("raise", session.run_id, session.generation, self.key)
-        commit = raising(self.account, self.amount, message_id=message, by=self.by)
-        header = {"account": self.account, "amount": self.amount, "by": self.by}
-        session.record(
-            self,
-            Draft("budget_topped_up", self.key, header, json.dumps({}).encode()),
-            guards=tuple(commit.guards),
-            appends=tuple(commit.appends),
-        )
-
-    def waits_for(self) -> str:
-        """In words."""
-        return f"budget {self.account!r} to be raised"
+def _asked(kind: str, question: dict[str, Any], choices: Sequence[str]) -> bytes:
+    return canonical({**question, "choices": list(choices)}, f"inbox task {kind!r}")

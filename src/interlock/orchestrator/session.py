@@ -27,7 +27,7 @@ from interlock.errors import (
 from interlock.journal.event import Draft, Entry
 from interlock.journal.guard import Append, Commit, Committed, Guard, NoMailSince, Refused, Result
 from interlock.journal.journal import Journal
-from interlock.journal.rows import Mail, RunRow
+from interlock.journal.rows import BudgetRow, Mail, RunRow
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import Ending, end_of_run, ended_row, waiting_for_children
 from interlock.orchestrator.feed import Feed
@@ -376,6 +376,7 @@ class Session(OperationHost):
             if isinstance(result, StorageError):
                 self.services.failed(result)
             elif waiting == 0:
+                self.services.committed()
                 if not self.closed:
                     then()
                 self.working(-1)
@@ -423,6 +424,10 @@ class Session(OperationHost):
         # The two hold each other: letting go frees both at once, without the cyclic collector.
         if operation.future is not None and operation.future.done():
             operation.future = None
+
+    def budget(self, account: str) -> BudgetRow | None:
+        """How a budget's account stands now."""
+        return self.services.journal.store.budget(account)
 
     def may_act_seconds(self) -> float:
         """How long this process may still act for the run."""

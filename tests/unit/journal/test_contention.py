@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
 
-from interlock.journal import open_store
+from interlock.clock import SystemClock
+from interlock.journal import Journal, open_store
 from interlock.journal.event import Draft
 from interlock.journal.guard import Append, Commit, Committed
 
@@ -45,3 +47,36 @@ def test_a_writer_is_not_starved_by_processes_that_never_stop(tmp_path: Path) ->
             process.kill()
             process.communicate()
         store.close()
+
+
+def test_looking_for_changes_while_a_thread_waits_for_the_lock_disturbs_nothing(
+    tmp_path: Path,
+) -> None:
+    """A statement beside a BEGIN that fails, on one connection, makes it look as if it began."""
+    url = f"sqlite:///{tmp_path / 'journal.db'}"
+    stores = [open_store(url, SystemClock()) for _ in range(3)]
+
+    async def main() -> None:
+        journals = [Journal(store, mode="split") for store in stores]
+        writing = asyncio.gather(
+            *(_write_often(journal, f"s{n}") for n, journal in enumerate(journals))
+        )
+        while not writing.done():
+            for store in stores:
+                store.changes()
+            await asyncio.sleep(0)
+        await writing
+        for journal in journals:
+            await journal.close()
+
+    asyncio.run(main())
+    assert [len(stores[0].read(f"s{n}", limit=1000)) for n in range(3)] == [200] * 3
+    assert list(stores[0].verify()) == []
+    for store in stores:
+        store.close()
+
+
+async def _write_often(journal: Journal, stream: str) -> None:
+    for _ in range(200):
+        append = Append(stream, (Draft("noted", header={"a": 1}, body=b"y" * 500),))
+        await journal.commit(Commit((append,)))

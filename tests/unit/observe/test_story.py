@@ -293,6 +293,14 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
         "ana raised budget 'run/run_1/usd' by $0.5.",
     ),
     (
+        "budget_rechecked", "/budget#1", {"account": "run/run_1/usd", "task": "task_1"}, None,
+        "Budget 'run/run_1/usd' covers the call by now: nobody needs to answer.",
+    ),
+    (
+        "budget_waiters_told", "/top_up#1", {}, None,
+        "Told the runs that wait for that budget.",
+    ),
+    (
         "budget_raised", "m", {"account": "run/run_1/tokens", "amount": 5, "by": ""}, None,
         "Somebody raised budget 'run/run_1/tokens' by 5 tokens.",
     ),

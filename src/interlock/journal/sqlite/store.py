@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from interlock.clock import Clock, pause
+from interlock.clock import Clock, Mutex, pause
 from interlock.errors import NotFoundError, StorageFailedError
 from interlock.journal.check import check_commit
 from interlock.journal.event import Draft
@@ -53,6 +53,9 @@ class SqliteStore(SqliteReading):
     ) -> None:
         self._wait = wait
         self._staged: Batch | None = None
+        # The writer's connection is one thread's at a time: a statement's error is read off the
+        # connection, so with another one beside it a BEGIN that failed can look as if it began.
+        self._writer_free = Mutex()
         self._in_use = False
         self._closed = False
         with translated(path):
@@ -72,7 +75,7 @@ class SqliteStore(SqliteReading):
         with an item that no store can take.
         """
         self._require_idle()
-        self._in_use = True
+        self._take_writer()
         try:
             self._begin(patient=patient)
             results, self._staged = self._writing.stage(items)
@@ -118,7 +121,7 @@ class SqliteStore(SqliteReading):
             self._establish(batch, error)
         finally:
             self._staged = None
-            self._in_use = False
+            self._let_go_of_writer()
 
     def _establish(self, batch: Batch, error: sqlite3.Error) -> None:
         """Find out what became of a COMMIT that reported an error; return when it took place."""
@@ -147,15 +150,27 @@ class SqliteStore(SqliteReading):
         if not self._closed and self._writer.in_transaction:
             with translated(self.path):
                 self._writer.execute(self._sql["rollback"])
-        self._in_use = False
+        self._let_go_of_writer()
+
+    def _take_writer(self) -> None:
+        self._writer_free.acquire()
+        self._in_use = True
+
+    def _let_go_of_writer(self) -> None:
+        if self._in_use:
+            self._in_use = False
+            self._writer_free.release()
 
     def changes(self) -> int:
         """A number that differs after another process has committed. Cheap enough to poll.
 
         Never waits for a commit that is under way: then it is what that commit found.
         """
-        if not self._in_use:
-            self._seen = self._data_version()
+        if self._writer_free.acquire(blocking=False):
+            try:
+                self._seen = self._data_version()
+            finally:
+                self._writer_free.release()
         return self._seen
 
     def _data_version(self) -> int:
@@ -170,13 +185,15 @@ class SqliteStore(SqliteReading):
         """
         self._require_idle()
         with translated(self.path):
-            self._begin(patient=True)
+            self._take_writer()
             try:
+                self._begin(patient=True)
                 self._erase(sorted(set(positions)), by, reason)
                 self._writer.execute(self._sql["commit"])
             except BaseException:
                 self.discard()
                 raise
+            self._let_go_of_writer()
             self._writer.execute(self._sql["empty_wal"]).fetchone()
 
     def _erase(self, positions: Sequence[int], by: str, reason: str) -> None:
