@@ -16,6 +16,7 @@ from interlock.limits.budget import (
     Spent,
     WorstCase,
     opening,
+    release,
     reserve,
     settle,
     settle_worst_case,
@@ -29,11 +30,13 @@ __all__ = ["Budgeted", "HoldOperation", "SettleOperation"]
 class Budgeted(Operation):
     """An operation that holds its worst case before it acts."""
 
-    __slots__ = ("_asked",)
+    __slots__ = ("_asked", "under_way")
 
     def __init__(self, session: OperationHost, name: str) -> None:
         super().__init__(session, name)
         self._asked: tuple[str, Header, tuple[Account, ...], WorstCase] | None = None
+        # On their way to disk: a cancellation that comes behind them gives them back.
+        self.under_way: tuple[Hold, ...] = ()
 
     def reserve(
         self, kind: str, header: Header, accounts: tuple[Account, ...], worst: WorstCase
@@ -49,6 +52,7 @@ class Budgeted(Operation):
             key=self.key,
             attempt=1,
         )
+        self.under_way = reservation.holds
         holds = [[hold.id, hold.account, hold.amount] for hold in reservation.holds]
         draft = Draft(kind, self.key, {**header, "holds": holds})
         session.record(self, draft, guards=reservation.guards, also=reservation.drafts)
@@ -59,6 +63,7 @@ class Budgeted(Operation):
 
     def refused(self, refusal: Refused) -> None:
         """A budget refused the hold, or does not exist yet."""
+        self.under_way = ()
         if refusal.reason == "budget_absent" and self._asked is not None:
             accounts = [a for a in self._asked[2] if a.name == refusal.subject]
             self.session.commit_aside(opening(accounts), self._again)
@@ -96,7 +101,8 @@ class HoldOperation(Budgeted):
         if kind == "budget_refused":
             self.resolve(Held(account=header["account"], detail=header["detail"]))
         else:
-            self.resolve(Held(self.holds_of(header)))
+            self.under_way = self.holds_of(header)
+            self.resolve(Held(self.under_way))
 
     def start(self) -> None:
         """Ask the budgets."""
@@ -106,6 +112,14 @@ class HoldOperation(Budgeted):
         """A budget has too little left."""
         header = {"account": account, "detail": detail}
         self.session.record(self, Draft("budget_refused", self.key, header))
+
+    def with_cancellation(self) -> tuple[Draft, ...]:
+        """What is held returns: the code never heard of it, and calls nothing."""
+        return release(self.under_way)
+
+    def left_over(self) -> tuple[Draft, ...]:
+        """As with a cancellation."""
+        return self.with_cancellation()
 
     def waits_for(self) -> str:
         """In words."""
