@@ -20,6 +20,6 @@ class OutputTerms(Terms):
     )
     escalate_to: RoleName | None = Field(
         default=None,
-        description="The role whose inbox gets the question when no answer fits; without it the "
-        "agent's code gets the error.",
+        description="The role whose inbox gets the question when no answer fits; without it, "
+        "whoever looks after the inbox.",
     )

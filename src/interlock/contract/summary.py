@@ -141,7 +141,7 @@ def _output(contract: Contract) -> Iterator[str]:
     output = contract.output
     asked = f"The model gets {_count(output.attempts, 'attempt')}."
     if output.escalate_to is None:
-        yield f"{asked} Then the agent's code gets an error; no person is asked."
+        yield f"{asked} Then a person is asked, through the inbox."
     else:
         yield f"{asked} Then {output.escalate_to} is asked, through the inbox."
 
