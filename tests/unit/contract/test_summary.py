@@ -60,7 +60,7 @@ def test_it_says_what_is_not_limited() -> None:
     assert "One run: no limit." in text
     assert "No amount of money is set for a run." in text
     assert "the model that its code names" in text
-    assert "no person is asked" in text
+    assert "Then a person is asked, through the inbox" in text
 
 
 @given(contract=contracts())
