@@ -7,10 +7,10 @@ each call of a tool is recorded once, so that after a crash the loop goes on whe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_ai import Agent
 from pydantic_ai.exceptions import (
     ModelAPIError,
@@ -31,6 +31,7 @@ from interlock.errors import (
     LoopFoundError,
     ModelFailedError,
 )
+from interlock.models.answers import answer_of
 from interlock.models.asking import Asking
 from interlock.models.conversations import earlier, history_rules_of, remember
 from interlock.models.durability import CURRENT, Durability
@@ -115,15 +116,19 @@ class Asker:
         contracts: Mapping[str, Contract],
         models: Mapping[str, Model] | None = None,
     ) -> None:
-        self._contracts = dict(contracts)
-        self._registry = ModelRegistry(clock, list(self._contracts.values()), models or {})
+        # Not a copy: an agent that is deployed later has its contract from then on.
+        self._contracts = contracts
+        self._defaults: dict[str, Contract] = {}
+        self._registry = ModelRegistry(clock, list(contracts.values()), models or {})
         self._bound: dict[_BoundKey, tuple[Agent[Any, Any], Durability]] = {}
 
     def contract(self, agent: str) -> Contract:
         """The contract of an agent of the application."""
         found = self._contracts.get(agent)
         if found is None:
-            found = self._contracts[agent] = Contract(agent=agent)
+            found = self._defaults.get(agent)
+        if found is None:
+            found = self._defaults[agent] = Contract(agent=agent)
         return found
 
     async def ask(
@@ -139,7 +144,7 @@ class Asker:
         history = await self._earlier(operations, contract, candidates, question)
         note = ""
         while True:
-            asking = self._asking(operations, contract, candidates, agent, question.name)
+            asking = self._asking(operations, contract, candidates, agent, question.name, history)
             problem, asked = await self._once(asking, agent, candidates, question, note, history)
             if asked is not None:
                 if question.conversation is not None:
@@ -147,12 +152,10 @@ class Asker:
                 return asked
             if not question.escalate:
                 raise _failed(problem)
-            answer = await _ask_person(operations, contract, question, problem)
-            if answer.choice == "answer":
-                return Asked(output=_valid(agent, question, answer), by=answer.by)
-            if answer.choice != "retry":
-                raise _failed(problem)
-            note = answer.note
+            said = await _by_a_person(operations, contract, agent, question, problem)
+            if isinstance(said, Asked):
+                return said
+            note = said
 
     def _asking(
         self,
@@ -161,6 +164,7 @@ class Asker:
         candidates: Sequence[Candidate],
         agent: Agent[Any, Any],
         name: str,
+        history: Sequence[ModelMessage] = (),
     ) -> Asking:
         return Asking(
             operations,
@@ -170,6 +174,7 @@ class Asker:
             agent=agent,
             contract_of=self.contract,
             name=name,
+            history=history,
         )
 
     async def _earlier(
@@ -200,12 +205,12 @@ class Asker:
     def _candidates(self, contract: Contract, agent: Agent[Any, Any]) -> list[Candidate]:
         named = contract.model.names()
         if named:
-            return [self._registry.named(name) for name in named]
+            return self._registry.asked(*(self._registry.named(name) for name in named))
         model = agent.model
         if isinstance(model, str):
-            return [self._registry.named(model)]
+            return self._registry.asked(self._registry.named(model))
         if isinstance(model, Model):
-            return [self._registry.of(model)]
+            return self._registry.asked(self._registry.of(model))
         raise DeclarationError(
             f"agent {agent.name!r} has no model. Give it one, or name one in the contract "
             f"(model.name) of {contract.agent!r}."
@@ -234,7 +239,6 @@ class Asker:
         history: Sequence[ModelMessage],
     ) -> tuple[_Problem, Asked | None]:
         toolsets = [GovernedToolset(question.tools)] if question.tools else []
-        asking.known(history)
         # An agent that others ask too brings the capability along.
         carries = Durability.from_agent(agent) is not None
         token = CURRENT.set(asking)
@@ -291,6 +295,32 @@ def _failed(problem: _Problem) -> AskFailedError:
     return AskFailedError(problem.sentence)
 
 
+async def _by_a_person(
+    operations: Operations,
+    contract: Contract,
+    agent: Agent[Any, Any],
+    question: Question,
+    problem: _Problem,
+) -> Asked | str:
+    """A person's answer, or the note with which the agent is to try again.
+
+    A value that does not fit ends nothing: the person is told why, and asked again.
+    """
+    kind: Any = agent.output_type if question.output is None else question.output
+    told = problem
+    while True:
+        answer = await _ask_person(operations, contract, question, told)
+        if answer.choice == "retry":
+            return answer.note
+        if answer.choice != "answer":
+            raise _failed(problem)
+        try:
+            return Asked(output=answer_of(kind, answer.value), by=answer.by)
+        except ValidationError as error:
+            why = f"The value that {answer.by or 'a person'} gave does not fit: {describe(error)}."
+            told = replace(problem, sentence=f"{problem.sentence} {why}")
+
+
 async def _ask_person(
     operations: Operations, contract: Contract, question: Question, problem: _Problem
 ) -> PersonAnswer:
@@ -308,14 +338,3 @@ async def _ask_person(
         choices=_CHOICES,
         due_us=None,
     )
-
-
-def _valid(agent: Agent[Any, Any], question: Question, answer: PersonAnswer) -> Any:
-    kind: Any = agent.output_type if question.output is None else question.output
-    try:
-        return TypeAdapter[Any](kind).validate_python(answer.value)
-    except ValidationError as error:
-        raise AskFailedError(
-            f"{answer.by or 'a person'} answered {question.name!r} with a value that does not fit: "
-            f"{describe(error)}."
-        ) from error

@@ -27,9 +27,11 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import Model
 from pydantic_ai.native_tools import MCPServerTool
+from pydantic_ai.tools import RunContext
 from pydantic_ai.toolsets import ToolsetTool
 from pydantic_core import to_json, to_jsonable_python
 
+from interlock.base.codec import check_size
 from interlock.contract import Contract
 from interlock.errors import (
     DeclarationError,
@@ -53,6 +55,9 @@ __all__ = ["Asking"]
 
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=1)
+_MOST_SAID_BYTES = 900_000
+# Searches what the agent itself offers.
+_HARMLESS = frozenset({"tool_search"})
 
 # A request, and the same with its answer shown while it comes in.
 _Ways = tuple[DurableOperation[Any, Any, Any], DurableOperation[Any, Any, Any] | None]
@@ -71,6 +76,7 @@ class Asking:
         agent: object,
         contract_of: Callable[[str], Contract],
         name: str,
+        history: Sequence[ModelMessage] = (),
     ) -> None:
         self.operations = operations
         self.contract = contract
@@ -79,15 +85,11 @@ class Asking:
         self._candidates = candidates
         self._agent = agent
         self._name = name
+        self._history = history
         self._loops = LoopWatch(loop_limits_of(contract))
         self._transcripts: dict[str, Transcript] = {}
-        self._history: Sequence[ModelMessage] = ()
         self._runs = 0
         self._turn = 0
-
-    def known(self, history: Sequence[ModelMessage]) -> None:
-        """What is said is in the journal already: the conversation that this ask goes on with."""
-        self._history = history
 
     def next_run_id(self) -> str:
         """An id for a run of Pydantic AI's loop, the same at every replay."""
@@ -118,9 +120,11 @@ class Asking:
         params: ModelRequestParams,
     ) -> ModelResponse:
         """Ask the models in order until one answers. Raises `ModelFailedError` when none does."""
-        _refuse_native_servers(params)
-        transcript = self._transcript(params.run_context.run_id or "")
+        self._refuse_native_tools(params)
+        transcript = self._transcript(params.run_context)
         said = transcript.advance(params.messages)
+        # Before it is paid for: what was said is recorded together with the answer to it.
+        check_size(said.new, f"what {self._name!r} tells the model", _MOST_SAID_BYTES)
         self._turn += 1
         reasons: list[str] = []
         types: tuple[str, ...] = ()
@@ -137,13 +141,30 @@ class Asking:
             f"no model answered {self._name!r}: {'; '.join(reasons)}", error_types=types
         )
 
-    def _transcript(self, run_id: str) -> Transcript:
-        found = self._transcripts.get(run_id)
+    def _transcript(self, context: RunContext[Any]) -> Transcript:
+        found = self._transcripts.get(context.run_id or "")
         if found is None:
-            # The history belongs to the first: a delegate's conversation is another.
-            found = Transcript(() if self._transcripts else self._history)
-            self._transcripts[run_id] = found
+            # What a conversation said before is recorded there; a delegate's is another.
+            history = self._history if context.agent is self._agent else ()
+            found = self._transcripts[context.run_id or ""] = Transcript(history)
         return found
+
+    def _refuse_native_tools(self, params: ModelRequestParams) -> None:
+        """What the provider does by itself passes no gateway: only what the contract lets read."""
+        for tool in params.model_request_parameters.native_tools:
+            if isinstance(tool, MCPServerTool):
+                raise DeclarationError(
+                    f"the agent has MCP server {tool.id!r} as a native tool: its provider would "
+                    "call it by itself, past every policy, ledger and approval. Connect the server "
+                    "here."
+                )
+            terms = self.contract.tools.get(tool.kind)
+            if tool.kind not in _HARMLESS and (terms is None or terms.effect != "read"):
+                raise DeclarationError(
+                    f"the agent has native tool {tool.kind!r}: its provider uses it by itself, and "
+                    "neither the gateway nor a budget sees it. Take it away, or say in the "
+                    f"contract that it may: tools: {{{tool.kind}: {{effect: read}}}}."
+                )
 
     def _asked_by(self, params: ModelRequestParams) -> Sequence[Candidate]:
         """The models that may answer: a delegate has its own, and no fallbacks."""
@@ -258,15 +279,16 @@ class Asking:
         accounts = self.spending.for_call()
         if not accounts:
             return await self.operations.call(tool, values)
-        worst = WorstCase(tool_calls=1, milliseconds=int(tool.timeout.total_seconds() * 1000))
+        longest = int(tool.timeout.total_seconds() * 1000) * tool.attempts
+        worst = WorstCase(tool_calls=1, milliseconds=longest)
         held = await self._held(worst)
         began_us = self.operations.now_us()
         try:
             return await self.operations.call(tool, values)
         finally:
-            taken = Spent(
-                tool_calls=1, milliseconds=max(0, self.operations.now_us() - began_us) // 1000
-            )
+            # A call may have waited for a person, whose time is not the call's.
+            lasted = max(0, self.operations.now_us() - began_us) // 1000
+            taken = Spent(tool_calls=1, milliseconds=min(lasted, longest))
             await self.operations.settle(held, taken)
 
     async def _held(self, worst: WorstCase) -> Held:
@@ -287,15 +309,6 @@ class Asking:
         name = _work_name(operation)
         payload = await self.operations.work(name, [], perform)
         return operation.result_codec.load(payload)
-
-
-def _refuse_native_servers(params: ModelRequestParams) -> None:
-    for tool in params.model_request_parameters.native_tools:
-        if isinstance(tool, MCPServerTool):
-            raise DeclarationError(
-                f"the agent has MCP server {tool.id!r} as a native tool: its provider would call "
-                "it by itself, past every policy, ledger and approval. Connect the server here."
-            )
 
 
 def _work_name(operation: DurableOperation[Any, Any, Any]) -> str:

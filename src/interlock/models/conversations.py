@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
 
+from interlock.base.codec import MAX_PAYLOAD_BYTES
 from interlock.contract import Contract
 from interlock.models.history import (
     HistoryRules,
@@ -50,5 +51,16 @@ async def remember(
     operations: Operations, conversation: str, messages: Sequence[ModelMessage]
 ) -> None:
     """Add what an ask has said to its conversation."""
-    said = ModelMessagesTypeAdapter.dump_json(list(messages))
-    await operations.extend_conversation(conversation, said)
+    await operations.extend_conversation(conversation, _in_bodies(messages))
+
+
+def _in_bodies(messages: Sequence[ModelMessage]) -> Sequence[bytes]:
+    """The messages as JSON arrays, each of a size that can be recorded."""
+    bodies: list[bytes] = []
+    for message in messages:
+        written = ModelMessagesTypeAdapter.dump_json([message])
+        if bodies and len(bodies[-1]) + len(written) <= MAX_PAYLOAD_BYTES:
+            bodies[-1] = b"%b,%b" % (bodies[-1][:-1], written[1:])
+        else:
+            bodies.append(written)
+    return bodies

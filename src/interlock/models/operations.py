@@ -213,11 +213,11 @@ class Operations(Protocol):
         ...
 
     async def read_conversation(self, name: str) -> Sequence[bytes]:
-        """What was said in a conversation of the tenant before, one JSON array for each ask."""
+        """What was said in a conversation of the tenant before, as JSON arrays."""
         ...
 
-    async def extend_conversation(self, name: str, said: bytes) -> None:
-        """Add a JSON array of messages to a conversation."""
+    async def extend_conversation(self, name: str, said: Sequence[bytes]) -> None:
+        """Add JSON arrays of messages to a conversation, all at once."""
         ...
 
     async def sleep(self, duration: timedelta) -> None:

@@ -6,10 +6,11 @@ gate per provider is shared by all runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic_ai.models import Model, infer_model
+from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.wrapper import WrapperModel
 
 from interlock.clock import Clock
@@ -63,6 +64,22 @@ class ModelRegistry:
         known = (name for name, one in self._models.items() if one is model)
         return self._candidate(next(known, model.model_id), model)
 
+    def asked(self, *candidates: Candidate) -> list[Candidate]:
+        """Those that are asked one after the other: a `FallbackModel` is what it is made of.
+
+        It would ask several models in what looks like one request, with one hold.
+        """
+        found: dict[str, Candidate] = {}
+        for candidate in candidates:
+            for model in _members(candidate.model):
+                one = candidate if model is candidate.model else self.of(model)
+                name, number = one.name, 1
+                while name in found:
+                    number += 1
+                    name = f"{one.name}#{number}"
+                found[name] = one._replace(name=name)
+        return list(found.values())
+
     def _candidate(self, name: str, model: Model) -> Candidate:
         provider = _provider(model)
         return Candidate(name, model, provider, self._gates.gate(provider))
@@ -106,6 +123,14 @@ def _infer(name: str) -> Model:
             f"model {name!r} cannot be used: {error}. Give the name of a Pydantic AI model with "
             "its key in the environment, or register the model with App(models={name: model})."
         ) from error
+
+
+def _members(model: Model) -> Iterator[Model]:
+    if isinstance(model, FallbackModel):
+        for member in model.models:
+            yield from _members(member)
+    else:
+        yield model
 
 
 def _provider(model: Model) -> str:

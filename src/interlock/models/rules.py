@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
@@ -130,6 +131,8 @@ def budgets_of(contract: Contract) -> Budgets:
 
 def _limits(terms: BaseModel) -> Limits:
     given = {name: value for name, value in terms if value is not None}
+    if "seconds" in given:  # Counted in milliseconds, and a fraction of one is no more to spend.
+        given["seconds"] = Decimal(int(Decimal(str(given["seconds"])) * 1000)) / 1000
     return Limits(**given)
 
 

@@ -91,8 +91,9 @@ class Spending:
         `UnknownPriceError` where money is limited and nobody says what the model costs.
         """
         terms = self._contract.model
-        sent_bytes = size_bytes + len(to_json(params.model_request_parameters.function_tools))
-        sent_bytes += len(to_json(params.model_request_parameters.output_tools))
+        told = params.model_request_parameters
+        declared = (told.function_tools, told.output_tools, told.output_object)
+        sent_bytes = size_bytes + sum(len(to_json(one)) for one in declared if one)
         input_tokens = int(sent_bytes * terms.tokens_per_byte) + _TOKENS_AROUND
         micro_usd = 0
         if price is not None:

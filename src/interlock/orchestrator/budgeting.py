@@ -19,6 +19,7 @@ from interlock.limits.budget import (
     Spent,
     WorstCase,
     opening,
+    release,
     reserve,
     settle,
     settle_worst_case,
@@ -34,7 +35,7 @@ _LOOK_AGAIN_US: Final = 250_000
 class Budgeted(Operation):
     """An operation that holds its worst case before it acts."""
 
-    __slots__ = ("_asked", "_patient_until_us", "_short_of")
+    __slots__ = ("_asked", "_patient_until_us", "_short_of", "under_way")
 
     def __init__(self, session: OperationHost, name: str) -> None:
         super().__init__(session, name)
@@ -42,6 +43,8 @@ class Budgeted(Operation):
         # The account that others hold too much of, and until when it is worth waiting for them.
         self._short_of = ""
         self._patient_until_us = 0
+        # On their way to disk: a cancellation that comes behind them gives them back.
+        self.under_way: tuple[Hold, ...] = ()
 
     def reserve(
         self, kind: str, header: Header, accounts: tuple[Account, ...], worst: WorstCase
@@ -57,6 +60,7 @@ class Budgeted(Operation):
             key=self.key,
             attempt=1,
         )
+        self.under_way = reservation.holds
         holds = [[hold.id, hold.account, hold.amount] for hold in reservation.holds]
         draft = Draft(kind, self.key, {**header, "holds": holds})
         session.record(self, draft, guards=reservation.guards, also=reservation.drafts)
@@ -67,6 +71,7 @@ class Budgeted(Operation):
 
     def refused(self, refusal: Refused) -> None:
         """A budget refused the hold, or does not exist yet."""
+        self.under_way = ()
         if refusal.reason == "budget_absent" and self._asked is not None:
             accounts = [a for a in self._asked[2] if a.name == refusal.subject]
             self.session.commit_aside(opening(accounts), self._again)
@@ -141,7 +146,8 @@ class HoldOperation(Budgeted):
             needed = header.get("needed", 0)
             self.resolve(Held((), header["account"], header["detail"], needed))
         else:
-            self.resolve(Held(self.holds_of(header)))
+            self.under_way = self.holds_of(header)
+            self.resolve(Held(self.under_way))
 
     def start(self) -> None:
         """Ask the budgets."""
@@ -155,6 +161,14 @@ class HoldOperation(Budgeted):
         """A budget has too little left."""
         header = {"account": account, "detail": detail, "needed": needed}
         self.session.record(self, Draft("budget_refused", self.key, header))
+
+    def with_cancellation(self) -> tuple[Draft, ...]:
+        """What is held returns: the code never heard of it, and calls nothing."""
+        return release(self.under_way)
+
+    def left_over(self) -> tuple[Draft, ...]:
+        """As with a cancellation."""
+        return self.with_cancellation()
 
     def waits_for(self) -> str:
         """In words."""

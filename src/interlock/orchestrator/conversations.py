@@ -6,6 +6,7 @@ so a replay reads the same although others have gone on since.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from interlock.errors import BodyErasedError
@@ -24,7 +25,7 @@ def conversation_stream(tenant: str, name: str) -> str:
 
 
 class ReadConversationOperation(Operation):
-    """Reads what was said so far; the result is a list of bodies, one for each ask."""
+    """Reads what was said so far; the result is a list of bodies."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"conversation_read"})
     ends = kinds
@@ -64,7 +65,7 @@ class ExtendConversationOperation(Operation):
     wait_kind = "conversation"
     __slots__ = ("said", "stream")
 
-    def __init__(self, session: OperationHost, stream: str, said: bytes) -> None:
+    def __init__(self, session: OperationHost, stream: str, said: Sequence[bytes]) -> None:
         super().__init__(session, "remember")
         self.stream = stream
         self.said = said
@@ -75,6 +76,7 @@ class ExtendConversationOperation(Operation):
 
     def start(self) -> None:
         """Add it, in one transaction with the run's own event."""
-        said = Draft("messages_said", "", {"run": self.session.run_id}, self.said)
+        by = {"run": self.session.run_id}
+        said = tuple(Draft("messages_said", "", by, body) for body in self.said)
         draft = Draft("conversation_extended", self.key, {"conversation": self.stream})
-        self.session.record(self, draft, appends=(Append(self.stream, (said,)),))
+        self.session.record(self, draft, appends=(Append(self.stream, said),))

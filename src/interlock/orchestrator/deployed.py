@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, create_model
+from pydantic.errors import PydanticUserError
 
+from interlock.errors import DeclarationError
 from interlock.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -59,7 +61,13 @@ def _input_type(
     wanted: Any = agent.deps_type
     if deps is not None or wanted in (object, type(None)):
         return AskInput
-    return create_model("AskInputWithDeps", __base__=AskInput, deps=(wanted, ...))
+    try:
+        return create_model("AskInputWithDeps", __base__=AskInput, deps=(wanted, ...))
+    except PydanticUserError as error:
+        raise DeclarationError(
+            f"dependencies of type {wanted!r} cannot come with a run's input, which is JSON. Make "
+            "them for each run: app.deploy(…, deps=lambda run: …)."
+        ) from error
 
 
 def _output_type(agent: PydanticAgent[Any, Any]) -> Any:

@@ -18,6 +18,7 @@ from interlock.journal.event import Draft
 from interlock.journal.guard import Append, Committed
 from interlock.journal.rows import RunRow, RunState
 from interlock.journal.store import Store
+from interlock.limits.budget import Hold, hold_of, settle_worst_case
 
 if TYPE_CHECKING:
     from interlock.orchestrator.session import Session
@@ -30,6 +31,7 @@ __all__ = [
     "child_message",
     "end_of_run",
     "ended_row",
+    "open_holds",
     "waiting_for_children",
 ]
 
@@ -62,14 +64,15 @@ def end_of_run(session: Session, root: asyncio.Task[Any]) -> Ending | None:
     if waited_for and last.kind != "run_continued" and not session.cancel_reason:
         return None
     appends = _cancelling(store, session.run_id, children, whole=bool(session.cancel_reason))
+    held = open_holds(store, session.run_id) if session.left_behind else ()
     if last.kind == "run_continued":
         state = session.state_body()
         carried = (Draft("state_changed", "", {}, state),) if state is not None else ()
         session.recorded_state = state
-        return Ending((last, *carried, *session.left_over), appends)
+        return Ending((last, *carried, *session.left_over, *held), appends)
     if session.row.parent:
         appends = (*appends, child_message(session.row, last))
-    return Ending((last, *session.left_over), appends)
+    return Ending((last, *session.left_over, *held), appends)
 
 
 _STATES: Mapping[str, RunState] = {
@@ -179,6 +182,18 @@ def _was_told(store: Store, child: RunRow) -> bool:
     """Whether an earlier generation of the parent has asked this child to close already."""
     told = (entry.event.key for entry in store.read(f"mail/{child.id}"))
     return _close_id(child) in told
+
+
+def open_holds(store: Store, run: str) -> tuple[Draft, ...]:
+    """What a run still holds of its budgets, settled at its worst: the calls may have left."""
+    held: dict[str, Hold] = {}
+    for entry in store.read(run):
+        event = entry.event
+        if event.kind == "budget_reserved":
+            held[event.header["hold"]] = hold_of(event.key, event.header)
+        elif event.kind == "budget_settled":
+            held.pop(event.header["hold"], None)
+    return settle_worst_case(held.values())
 
 
 def child_message(row: RunRow, last: Draft) -> Append:

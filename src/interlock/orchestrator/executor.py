@@ -30,7 +30,7 @@ from interlock.journal.rows import Mail, RunRow
 from interlock.orchestrator.admission import Admission
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.blocking import refuse_blocking_calls
-from interlock.orchestrator.ending import cancel_children, child_message
+from interlock.orchestrator.ending import cancel_children, child_message, open_holds
 from interlock.orchestrator.feed import Feed
 from interlock.orchestrator.history import History
 from interlock.orchestrator.run import agent_body
@@ -296,7 +296,8 @@ class Executor:
     ) -> tuple[tuple[Draft, ...], tuple[Append, ...]]:
         last = Draft("run_cancelled", "", header)
         appends = cancel_children(self.journal.store, row.id)
-        return (last,), (*appends, child_message(row, last)) if row.parent else appends
+        drafts = (last, *open_holds(self.journal.store, row.id))
+        return drafts, (*appends, child_message(row, last)) if row.parent else appends
 
     def _claimed(self, row: RunRow, epoch: int | None, result: Result | StorageError) -> None:
         self._claiming.discard(row.id)

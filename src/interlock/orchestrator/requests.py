@@ -300,8 +300,8 @@ class RequestOperation(Budgeted):
 
     def with_cancellation(self) -> tuple[Draft, ...]:
         """What is held, settled: at its worst if the request may have left."""
-        if not self.holds:
-            return ()
+        if not self.requested:
+            return release(self.under_way)
         return release(self.holds) if self.fresh else settle_worst_case(self.holds)
 
     def left_over(self) -> tuple[Draft, ...]:

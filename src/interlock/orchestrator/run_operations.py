@@ -167,7 +167,7 @@ class RunOperations:
         stream = conversation_stream(self.tenant, name)
         return await self._perform(ReadConversationOperation(self._session, store, stream))
 
-    async def extend_conversation(self, name: str, said: bytes) -> None:
+    async def extend_conversation(self, name: str, said: Sequence[bytes]) -> None:
         """Add to a conversation."""
         stream = conversation_stream(self.tenant, name)
         await self._perform(ExtendConversationOperation(self._session, stream, said))

@@ -143,6 +143,8 @@ class Session(OperationHost):
         self._deadline: asyncio.TimerHandle | None = None
         self._missed: list[Callable[[], None]] = []
         self.left_over: tuple[Draft, ...] = ()
+        # Whether the code has ended before its tasks: what they held, nobody gives back.
+        self.left_behind = False
         self.now_us = history.began_us() or services.clock.now_us()
         self._loop = RunLoop(self, services.loop, salt=zlib.crc32(row.id.encode()))
         self._loop.time_us = self.now_us
@@ -525,6 +527,7 @@ class Session(OperationHost):
         Only effects whose outcome is not known are followed further.
         """
         self._code_ended = True
+        self.left_behind = bool(self._operations)
         for operation in list(self._operations.values()):
             if operation.needs_the_end():
                 operation.future = None
