@@ -68,7 +68,7 @@ def deployed(tmp_path: Path, agent: Agent[Any, Any], **terms: Any) -> App:
         ([shout, City], str | City),
         (list[City], list[City]),
     ],
-    ids=repr,
+    ids=["type", "types", "tool", "tools", "native", "prompted", "text", "function", "list"],
 )
 def test_the_type_of_an_answer(kind: Any, wanted: Any) -> None:
     assert answer_type(kind) == wanted
