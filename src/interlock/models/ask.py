@@ -6,8 +6,9 @@ each call of a tool is recorded once, so that after a crash the loop goes on whe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from pydantic import ValidationError
@@ -101,6 +102,15 @@ class _Problem:
     kind: str
     sentence: str
     details: Any = None
+    # Writes that were made in vain, by tool: what a new try may make again.
+    made: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def warning(self) -> str:
+        """What a person has to know before the agent tries again; empty where there is nothing."""
+        if not self.made:
+            return ""
+        writes = ", ".join(f"{tool} ({times})" for tool, times in sorted(self.made.items()))
+        return f" It has made these writes already, and may make them again: {writes}."
 
 
 class Asker:
@@ -142,7 +152,7 @@ class Asker:
         contract = self.contract(operations.agent)
         candidates = self._candidates(contract, agent)
         history = await self._earlier(operations, contract, candidates, question)
-        note = ""
+        note, made = "", Counter[str]()
         while True:
             asking = self._asking(operations, contract, candidates, agent, question.name, history)
             problem, asked = await self._once(asking, agent, candidates, question, note, history)
@@ -152,7 +162,9 @@ class Asker:
                 return asked
             if not question.escalate:
                 raise _failed(problem)
-            said = await _by_a_person(operations, contract, agent, question, problem)
+            made.update(asking.made)
+            told = replace(problem, made=dict(made))
+            said = await _by_a_person(operations, contract, agent, question, told)
             if isinstance(said, Asked):
                 return said
             note = said
@@ -329,7 +341,8 @@ async def _ask_person(
         {
             "question": f"Agent {operations.agent!r} could not answer: {problem.sentence} Let it "
             "try again (your note is told to it), answer yourself (the value is the answer), or "
-            "give up?",
+            f"give up?{problem.warning()}",
+            "made": dict(problem.made),
             "asked": question.shown(),
             "problem": problem.kind,
             "details": problem.details,

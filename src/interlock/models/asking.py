@@ -90,6 +90,8 @@ class Asking:
         self._transcripts: dict[str, Transcript] = {}
         self._runs = 0
         self._turn = 0
+        # The writes of this ask that are made: another try may make them again.
+        self.made: list[str] = []
 
     def next_run_id(self) -> str:
         """An id for a run of Pydantic AI's loop, the same at every replay."""
@@ -267,6 +269,8 @@ class Asking:
         except (StepFailedError, EffectFailedError) as error:
             self._refuse(self._loops.after_call(tool.name, arguments, None, error.message))
             raise ToolFailed(error.message) from error
+        if tool.effect != "read":
+            self.made.append(tool.name)
         digest = hashlib.sha256(to_json(result)).hexdigest()
         self._refuse(self._loops.after_call(tool.name, arguments, digest))
         return result

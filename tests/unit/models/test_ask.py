@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, ModelRetry, RunContext
 
-from interlock import App, EffectKey, Run, RunHandle
+from interlock import App, EffectKey, LocalExecutor, Run, RunHandle
 from interlock.contract import Budget, Budgets, Contract
 from interlock.errors import AskFailedError, RunFailedError
 from interlock.testing.simulated_model import Reply, Request, Rule, ToolCall, When
@@ -239,6 +239,42 @@ def test_a_person_lets_it_try_again_with_a_note(tmp_path: Path) -> None:
                 assert await ended(handle) == "303 K"
 
     asyncio.run(main())
+
+
+def test_a_person_is_told_which_writes_another_try_may_make_again(tmp_path: Path) -> None:
+    sent: list[str] = []
+
+    async def main() -> None:
+        mail = Rule(when=When(turn=0), reply=calls("send", to="ann"))
+        mute = Rule(reply=wrong(empty=True))
+        async with simulated(rules=[mail, mute]) as model:
+            agent = Agent(model.model, name="mailer")
+
+            @agent.tool_plain
+            def send(to: str) -> str:
+                sent.append(to)
+                return "sent"
+
+            async with executing(deployed(tmp_path, agent, output={"attempts": 1})) as local:
+                handle = await local.start("mailer", "Write to Ann")
+                for times in (1, 2):
+                    task = await open_task(local, handle.id)
+                    entry = local.store.entry(task.position)
+                    assert entry is not None
+                    question = json.loads(entry.body or b"")
+                    assert question["made"] == {"send": times}
+                    assert f"again: send ({times})" in question["question"]
+                    choice = "retry" if times == 1 else "answer"
+                    await local.client.decide(task.id, choice, value="Sent.", by="ann")
+                    await until(lambda t=task: not _is_open(local, t.id), "it is decided")
+                assert await ended(handle) == "Sent."
+        assert sent == ["ann", "ann"]
+
+    asyncio.run(main())
+
+
+def _is_open(local: LocalExecutor, task: str) -> bool:
+    return any(row.id == task for row in local.store.inbox())
 
 
 def test_without_escalation_the_code_gets_the_error(tmp_path: Path) -> None:
