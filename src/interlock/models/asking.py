@@ -56,6 +56,19 @@ __all__ = ["Asking"]
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=1)
 _MOST_SAID_BYTES = 900_000
+# How Pydantic AI records what became of a call (`CallToolResult`).
+_FORMS = frozenset(
+    {
+        "approval_required",
+        "call_deferred",
+        "model_retry",
+        "run_cancelled",
+        "tool_content_result",
+        "tool_failed",
+        "tool_return",
+        "validation_error",
+    }
+)
 # Searches what the agent itself offers.
 _HARMLESS = frozenset({"tool_search"})
 
@@ -250,7 +263,7 @@ class Asking:
         tool = tool_for(params.name, self.rule(params.name, params.tool), function)
         arguments = cast("dict[str, Any]", to_jsonable_python(params.tool_args))
         payload = await self._watched(tool, arguments, lambda: self._call(tool, arguments))
-        return operation.result_codec.load(payload)
+        return operation.result_codec.load(_as_returned(payload))
 
     async def call_declared(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> Any:
         """Call a declared tool; wrong arguments are told to the model, which may mend them."""
@@ -313,6 +326,14 @@ class Asking:
         name = _work_name(operation)
         payload = await self.operations.work(name, [], perform)
         return operation.result_codec.load(payload)
+
+
+def _as_returned(payload: Any) -> Any:
+    """A function's recorded answer; what a person says that it answered is the answer itself."""
+    fields = cast("dict[str, Any]", payload) if isinstance(payload, dict) else {}
+    if fields.get("kind") in _FORMS:
+        return fields
+    return {"kind": "tool_return", "result": cast("Any", payload)}
 
 
 def _work_name(operation: DurableOperation[Any, Any, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any, cast
 
 from pydantic_ai.exceptions import (
     ModelAPIError,
@@ -29,23 +30,37 @@ _TRANSIENT = (
 _NEVER_SENT = ("pool", "connect")
 _REFUSED = range(400, 500)
 _LONGEST_WAIT_SECONDS = 3600.0
+_LONGEST_MESSAGE = 300
 
 
 def send_failure(error: Exception) -> SendError:
-    """An error of a provider or its library, told in our words. Its message holds no content.
+    """An error of a provider or its library, as the run sees it.
+
+    Its message names the error and what the provider says of it, cut: a provider may quote what it
+    was sent.
 
     A request that never left costs nothing, and one that the provider refused (a status of 4xx)
     costs nothing either; whatever else went wrong may have cost all that it may cost.
     """
     failure = failure_of(error)
     return SendError(
-        failure.message,
+        _message(error, failure.message),
         types=failure.types,
         transient=_is_transient(error),
         sent=not (isinstance(error, ModelConnectionError) and error.phase in _NEVER_SENT),
         free=_is_refused(error),
         retry_after=_retry_after(error),
     )
+
+
+def _message(error: Exception, told: str) -> str:
+    if not isinstance(error, ModelHTTPError):
+        return told[:_LONGEST_MESSAGE]
+    body: Any = error.body
+    said = cast("dict[str, Any]", body).get("message", "") if isinstance(body, dict) else ""
+    code = error.provider_error_code or error.provider_error_type or ""
+    parts = [f"status {error.status_code}", str(code), str(said)[:_LONGEST_MESSAGE]]
+    return ": ".join(part for part in parts if part)
 
 
 def _is_transient(error: Exception) -> bool:

@@ -429,8 +429,7 @@ def test_a_write_whose_outcome_is_unknown_asks_a_person_and_not_the_model(tmp_pa
                 assert task.kind == "effect"
                 (effect,) = local.store.effects(run=handle.id)
                 assert effect.state == "unknown"
-                result = {"kind": "tool_return", "result": "sent"}
-                await local.client.resolve(effect.effect_key, "happened", result=result, by="ann")
+                await local.client.resolve(effect.effect_key, "happened", result="sent", by="ann")
                 assert await ended(handle) == "Sent."
             assert len(model.ledger.entries()) == 2
 
