@@ -17,9 +17,9 @@ from typing import Any, cast
 from pydantic_ai.durable_exec import DurableOperation, ModelRequestParams, ToolsetCallToolParams
 from pydantic_ai.exceptions import ModelRetry, ToolFailed
 from pydantic_ai.messages import (
-    AgentStreamEvent,
     ModelMessage,
     ModelResponse,
+    ModelResponseStreamEvent,
     PartDeltaEvent,
     PartStartEvent,
     TextPart,
@@ -46,7 +46,7 @@ from interlock.models.loops import Loop, LoopWatch
 from interlock.models.operations import Attempt, Held, Operations, Outcome
 from interlock.models.registry import Candidate, ModelRegistry
 from interlock.models.rules import ToolRule, loop_limits_of, rule_for, tool_for
-from interlock.models.sending import sender, with_bounds
+from interlock.models.sending import Show, sender, with_bounds
 from interlock.models.spending import Spending
 from interlock.models.transcript import Said, Transcript
 from interlock.tools.tool import Tool
@@ -71,9 +71,6 @@ _FORMS = frozenset(
 )
 # Searches what the agent itself offers.
 _HARMLESS = frozenset({"tool_search"})
-
-# A request, and the same with its answer shown while it comes in.
-_Ways = tuple[DurableOperation[Any, Any, Any], DurableOperation[Any, Any, Any] | None]
 
 
 class Asking:
@@ -116,7 +113,7 @@ class Asking:
         found = (one.model for one in self._candidates if one.name == name)
         return next(found, None)
 
-    def publish(self, event: AgentStreamEvent) -> None:
+    def publish(self, event: ModelResponseStreamEvent) -> None:
         """Show a piece of an answer that is coming in."""
         text = ""
         if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
@@ -126,13 +123,13 @@ class Asking:
         if text:
             self.operations.publish({"kind": "model_text", "ask": self._name, "text": text})
 
+    def _show(self) -> Show | None:
+        return self.publish if self.operations.followed() else None
+
     # Asking models.
 
     async def request(
-        self,
-        operation: DurableOperation[Any, Any, Any],
-        streaming: DurableOperation[Any, Any, Any] | None,
-        params: ModelRequestParams,
+        self, operation: DurableOperation[Any, Any, Any], params: ModelRequestParams
     ) -> ModelResponse:
         """Ask the models in order until one answers. Raises `ModelFailedError` when none does."""
         self._refuse_native_tools(params)
@@ -144,7 +141,7 @@ class Asking:
         reasons: list[str] = []
         types: tuple[str, ...] = ()
         for candidate in self._asked_by(params):
-            outcome = await self._ask_one((operation, streaming), params, said, candidate)
+            outcome = await self._ask_one(operation, params, said, candidate)
             if outcome.kind == "answered":
                 payload = json.loads(outcome.response)
                 response = cast("ModelResponse", operation.result_codec.load(payload))
@@ -191,14 +188,14 @@ class Asking:
 
     async def _ask_one(
         self,
-        ways: _Ways,
+        operation: DurableOperation[Any, Any, Any],
         params: ModelRequestParams,
         said: Said,
         candidate: Candidate,
     ) -> Outcome:
         number = 1
         while True:
-            attempt = self._attempt(ways, params, said, candidate, number)
+            attempt = self._attempt(operation, params, said, candidate, number)
             outcome = await self.operations.request(attempt)
             if outcome.kind == "exhausted":
                 await self.spending.exhausted(outcome.account, outcome.detail, outcome.needed)
@@ -211,7 +208,7 @@ class Asking:
 
     def _attempt(
         self,
-        ways: _Ways,
+        operation: DurableOperation[Any, Any, Any],
         params: ModelRequestParams,
         said: Said,
         candidate: Candidate,
@@ -219,9 +216,7 @@ class Asking:
     ) -> Attempt:
         accounts = self.spending.for_request()
         settings = with_bounds(params.model_settings, self.contract, limited=bool(accounts))
-        own = params.run_context.agent is self._agent
-        named = candidate.name if own else params.model_id
-        asked = replace(params, model_id=named, model_settings=settings)
+        asked = replace(params, model_settings=settings)
         price = self._registry.price(self.contract, candidate)
         worst = WorstCase(tokens=said.size_bytes, model_calls=1)
         if accounts:
@@ -235,7 +230,7 @@ class Asking:
             digest=_digest(said, params),
             prefix=said.prefix,
             said=said.new,
-            send=sender(*ways, asked, candidate, price, self.operations.followed),
+            send=sender(operation, asked, candidate, price, self._show),
             timeout=timedelta(seconds=self.contract.model.timeout_seconds),
             gate=candidate.gate,
             accounts=accounts,

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 # Private, and what the engines that Pydantic AI ships use: a run's code has no threads.
 from pydantic_ai._utils import disable_threads
-from pydantic_ai.agent import EventStreamHandler
 from pydantic_ai.capabilities import WrapRunHandler
 from pydantic_ai.durable_exec import (
     JSON_CODEC,
@@ -31,14 +30,11 @@ from pydantic_ai.durable_exec import (
     ToolsetCallToolParams,
     conversation_id_from_run_id,
 )
-from pydantic_ai.messages import AgentStreamEvent
 from pydantic_ai.models import Model, ModelResolutionContext
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import RunContext
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
-
     from pydantic_ai.agent.abstract import AbstractAgent
     from pydantic_ai.capabilities.abstract import AbstractCapability
 
@@ -99,9 +95,9 @@ class Durability(BaseDurabilityCapability[Any]):
     def _bind_to_agent(self, agent: AbstractAgent[Any, Any]) -> None:
         super()._bind_to_agent(agent)
         # Once, and not again for each request: what is bound depends on no model.
-        bound = self._bind_model_operations(self._backend, model_id=None, model_name="")
-        cast("_BoundRequest", bound.request).streaming = bound.request_stream.operation
-        self._bound_model_operations = bound
+        self._bound_model_operations = self._bind_model_operations(
+            self._backend, model_id=None, model_name=""
+        )
 
     @property
     def in_durable_context(self) -> bool:
@@ -149,19 +145,6 @@ class Durability(BaseDurabilityCapability[Any]):
         with disable_threads():
             return await super().wrap_run(ctx, handler=handler)
 
-    def _model_stream_event_handler(self) -> EventStreamHandler[Any] | None:
-        # Called on the host, while a model's answer comes in: whoever follows the run sees it.
-        asking = CURRENT.get()
-        return None if asking is None else _publisher(asking)
-
-
-def _publisher(asking: Asking) -> EventStreamHandler[Any]:
-    async def publish(_ctx: RunContext[Any], events: AsyncIterable[AgentStreamEvent]) -> None:
-        async for event in events:
-            asking.publish(event)
-
-    return publish
-
 
 def _here() -> Asking | None:
     asking = CURRENT.get()
@@ -208,11 +191,8 @@ class _Bound(BoundDurableOperation[Any, Any, Any]):
 
 
 class _BoundRequest(_Bound):
-    # The same request with its answer shown while it comes in.
-    streaming: DurableOperation[Any, Any, Any] | None = None
-
     async def __call__(self, params: ModelRequestParams, *, config: object | None = None) -> Any:
-        return await _asking().request(self._operation, self.streaming, params)
+        return await _asking().request(self._operation, params)
 
 
 class _BoundCall(_Bound):

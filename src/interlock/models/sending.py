@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from pydantic_ai.durable_exec import DurableOperation, ModelRequestParams
-from pydantic_ai.messages import ModelResponse
+from pydantic_ai.durable_exec import DurableOperation, ModelRequestParams, durable_unit_scope
+from pydantic_ai.messages import ModelResponse, ModelResponseStreamEvent
 from pydantic_ai.models import Model
 from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.models.wrapper import WrapperModel
@@ -23,7 +23,9 @@ from interlock.models.failure import send_failure
 from interlock.models.operations import Answer
 from interlock.models.registry import Candidate
 
-__all__ = ["can_stream", "sender", "with_bounds"]
+__all__ = ["Show", "can_stream", "sender", "with_bounds"]
+
+Show = Callable[[ModelResponseStreamEvent], None]
 
 
 def with_bounds(
@@ -44,24 +46,44 @@ def with_bounds(
 
 def sender(
     operation: DurableOperation[Any, Any, Any],
-    streaming: DurableOperation[Any, Any, Any] | None,
     asked: ModelRequestParams,
     candidate: Candidate,
     price: Price | None,
-    followed: Callable[[], bool],
+    show: Callable[[], Show | None],
 ) -> Callable[[], Awaitable[Answer]]:
-    """The function that asks the candidate, once. `asked` names it as Pydantic AI knows it."""
+    """The function that asks the candidate, once.
+
+    `show` is looked at when the request leaves: who follows the run is shown the answer while it
+    comes in.
+    """
 
     async def send() -> Answer:
-        stream = streaming is not None and followed() and can_stream(candidate.model)
-        handler = streaming.handler if streaming is not None and stream else operation.handler
         try:
-            response = cast("ModelResponse", await handler(asked))
+            response = await _ask(_serving(candidate.model, asked), asked, show())
         except Exception as error:
             raise send_failure(error) from error
         return _answer(operation, response, price)
 
     return send
+
+
+def _serving(model: Model, asked: ModelRequestParams) -> Model:
+    """The model as the agent's capabilities want it wrapped."""
+    capability = asked.run_context.root_capability
+    wrapped = None if capability is None else capability.get_wrapper_model(model)
+    return wrapped or model
+
+
+async def _ask(model: Model, asked: ModelRequestParams, show: Show | None) -> ModelResponse:
+    what = (asked.messages, asked.model_settings, asked.model_request_parameters)
+    with durable_unit_scope():
+        if show is None or not can_stream(model):
+            return await model.request(*what)
+        async with model.request_stream(*what, asked.run_context) as stream:
+            async for event in stream:
+                show(event)
+        # Read when it is closed, for what closing it filled in.
+        return stream.get()
 
 
 def _answer(
