@@ -371,6 +371,8 @@ def test_the_description_names_every_path_and_its_problems(server: Served) -> No
         "/v1/inbox/{task}/decision",
         "/v1/effects",
         "/v1/effects/{effect_key}/resolution",
+        "/v1/budgets",
+        "/v1/budgets/raise",
         "/healthz",
         "/readyz",
     }

@@ -47,7 +47,7 @@ def test_money_is_decimal_and_a_text_in_json() -> None:
     budget = Budget.model_validate({"usd": 20})
     assert budget.usd == Decimal(20)
     assert isinstance(budget.usd, Decimal)
-    assert budget.model_dump(mode="json") == {"usd": "20"}
+    assert budget.model_dump(mode="json")["usd"] == "20"
     assert Budget(usd=Decimal("0.10")).model_dump(mode="json")["usd"] == "0.1"
     for wrong in (0.5, "0.5", True, Decimal("NaN"), Decimal("Infinity"), Decimal(-1), -1):
         with pytest.raises(ValidationError):
