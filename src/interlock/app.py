@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
@@ -94,6 +95,7 @@ class App:
         self.store = store
         self.version = version
         self.contracts: dict[str, Contract] = {}
+        self._runner: asyncio.Runner | None = None
         self.models = dict(models or {})
         if contracts is not None:
             from interlock.contract import load_contracts
@@ -266,7 +268,11 @@ class App:
             async with self.executor() as executor:
                 return await (await executor.start(agent, input)).result()
 
-        return asyncio.run(execute())
+        # One loop for all calls: clients of models and tools belong to the loop that used them.
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+            weakref.finalize(self, self._runner.close)
+        return self._runner.run(execute())
 
 
 @asynccontextmanager

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai import AsyncOpenAI
 from pydantic_ai import Agent
 from pydantic_ai.capabilities import NativeTool
+from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.native_tools import MCPServerTool
+from pydantic_ai.providers.openai import OpenAIProvider
 
 from interlock import App, Run, RunHandle
 from interlock.contract import Contract
 from interlock.errors import DeclarationError, LoopFoundError, RunFailedError
 from interlock.models.durability import Durability
-from interlock.testing.simulated_model import Rule, When
+from interlock.testing.simulated_model import Rule, Scenario, SimulatedModel, When
 from tests.support.asking import calls, says, simulated, wrong
 from tests.support.local import app_in, entries_of, executing, open_task
 
@@ -222,3 +225,19 @@ def test_metadata_that_says_nothing_sensible_is_refused(tmp_path: Path) -> None:
                     await ended(handle)
 
     asyncio.run(main())
+
+
+def test_a_script_asks_twice_with_the_same_model(tmp_path: Path) -> None:
+    """Its client belongs to the loop that used it first."""
+    with SimulatedModel(Scenario(rules=(Rule(reply=says("Yes.")),))) as server:
+        client = AsyncOpenAI(base_url=server.base_url, api_key="not-a-secret")
+        model = OpenAIChatModel("small", provider=OpenAIProvider(openai_client=client))
+        app = app_in(tmp_path)
+        app.deploy(Agent(model, name="faq"))
+        assert [app.run("faq", "Open?"), app.run("faq", "Still?")] == ["Yes.", "Yes."]
+
+        @app.agent("closes")
+        async def closes(run: Run) -> None:
+            await run.step(client.close)
+
+        app.run("closes")
