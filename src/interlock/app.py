@@ -13,8 +13,8 @@ async with app.executor() as executor:
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
-import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
@@ -271,7 +271,8 @@ class App:
         # One loop for all calls: clients of models and tools belong to the loop that used them.
         if self._runner is None:
             self._runner = asyncio.Runner()
-            weakref.finalize(self, self._runner.close)
+            # Not by a finalizer, which the collector may call while another loop is running.
+            atexit.register(self._runner.close)
         return self._runner.run(execute())
 
 
