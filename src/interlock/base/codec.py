@@ -80,7 +80,7 @@ class Codec(Generic[T]):
                 f"{what}: a value of type {type(value).__name__} cannot be recorded as "
                 f"{_name(self.kind)}: {error}. Return what the annotation promises, or change it."
             ) from error
-        return check_size(body, what)
+        return body if len(body) <= MAX_PAYLOAD_BYTES else check_size(body, what)
 
     def dump(self, value: T) -> Any:
         """The value as plain Python: models and dataclasses as dicts, all else as it is."""
@@ -155,8 +155,8 @@ def canonical(value: Any, what: str) -> bytes:
     `PayloadTooLargeError` (over 950,000 bytes), both naming `what`.
     """
     flat = _flat(value)
-    if flat is not None:
-        return check_size(flat, what, _MAX_ARGUMENTS_BYTES)
+    if flat is not None and len(flat) <= _MAX_ARGUMENTS_BYTES:
+        return flat
     try:
         body = rfc8785.dumps(to_jsonable_python(ordered(value, MAX_NESTING)))
     except (PydanticSerializationError, rfc8785.CanonicalizationError, _TooDeepError) as error:

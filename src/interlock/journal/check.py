@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from interlock.errors import InvalidInputError, PayloadTooLargeError
 from interlock.journal.event import Draft, Header, encode_header
@@ -44,15 +44,18 @@ def check_commit(commit: Commit) -> None:
         _check_guards(guards)
     for append in appends:
         stream, drafts, epoch, raise_epoch, _ = append
-        if not (drafts and stream and _is_plain(stream)) or (raise_epoch and epoch is None):
+        if not (drafts and stream) or (raise_epoch and epoch is None):
             _check_append(append)
         for draft in drafts:
             kind, key, header, body, version = draft
-            if not (kind and _is_plain(kind) and 0 < version <= _LARGEST_VERSION):
+            if not (kind and 0 < version <= _LARGEST_VERSION):
                 _refuse_kind(draft)
             if body is not None and (type(body) is not bytes or len(body) > BODY_LIMIT_BYTES):
                 _refuse_body(draft)
-            if not _is_plain(key):
+            # One look at all three: each of them alone is looked at only when something is odd.
+            if not _is_plain(f"{stream}{kind}{key}"):
+                _check_append(append)
+                _refuse_kind(draft)
                 _check_text(key, "key", kind)
             if kind in PROJECTIONS or (header and not _is_simple(header)):
                 _check_header(draft, append, guards)
@@ -141,7 +144,8 @@ def _check_header(draft: Draft, append: Append, guards: Sequence[Guard]) -> None
     header = _as_json(draft)
     projection = PROJECTIONS.get(draft.kind)
     for field in projection.fields if projection else ():
-        _check_field(draft, header, field)
+        if not _is_usual(header, field):
+            _check_field(draft, header, field)
     _check_claims(draft, header, guards)
     for name in ("takes", "consumes"):
         if name in header:
@@ -158,6 +162,20 @@ def _as_json(draft: Draft) -> Header:
         raise InvalidInputError(
             f"The header of {draft.kind!r} {draft.key!r} is not JSON: {error}.", kind=draft.kind
         ) from error
+
+
+def _is_usual(header: Header, field: Field) -> bool:
+    """Whether a field is certainly right; if not, `_check_field` looks closer."""
+    name, types, _, _, least = field
+    if name not in header:
+        return False
+    value = header[name]
+    kind = cast("type[Any]", type(value))
+    if kind not in types:
+        return False
+    if kind is str:
+        return _is_plain(value)
+    return kind is not int or least <= value <= LARGEST_INTEGER
 
 
 def _check_field(draft: Draft, header: Header, field: Field) -> None:

@@ -163,7 +163,11 @@ class Journal:
                 self._fail(group, outcome)
             else:
                 for (_, done), result in zip(group, outcome, strict=True):
-                    self._tell(done, result)
+                    # As `_tell`, without its call: this is done for every commit.
+                    try:
+                        done(result)
+                    except Exception as error:  # noqa: BLE001 - told to the loop, as there
+                        _report_untaken(error)
         finally:
             self._go_on()
 
@@ -192,8 +196,12 @@ class Journal:
         try:
             done(result)
         except Exception as error:  # noqa: BLE001 - told to the loop; the others get theirs
-            context = {"message": "an answer of the journal was not taken", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
+            _report_untaken(error)
+
+
+def _report_untaken(error: Exception) -> None:
+    context = {"message": "an answer of the journal was not taken", "exception": error}
+    asyncio.get_running_loop().call_exception_handler(context)
 
 
 class _Pace:

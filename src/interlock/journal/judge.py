@@ -78,9 +78,9 @@ class Judge:
     def group(self, items: Sequence[Commit]) -> list[Result]:
         """The answer to each commit."""
         self._salt_pool_bytes = _SALT_BYTES * max(1, len(items))
-        return [self._refusal(item) or self._accept(item) for item in items]
+        return [self._answer(item) for item in items]
 
-    def _refusal(self, item: Commit) -> Refused | None:
+    def _answer(self, item: Commit) -> Result:
         appends, guards = item
         if len(appends) == 1:
             append = appends[0]
@@ -89,8 +89,10 @@ class Judge:
         else:
             refusal = self._several_misplaced(appends)
         if guards and refusal is None:
-            return self._guarded(guards)
-        return refusal
+            refusal = self._guarded(guards)
+        if refusal is not None:
+            return refusal
+        return Committed([self._append(append) for append in appends], self.at_us)
 
     def _several_misplaced(self, appends: Sequence[Append]) -> Refused | None:
         """As if each append came after the one before it, which may be to the same stream."""
@@ -120,9 +122,6 @@ class Judge:
         if type(guard) is UsesApproval:
             return _uses_approval(self._snapshot, guard, self.at_us)
         return _GUARDS[type(guard)](self._snapshot, guard)
-
-    def _accept(self, item: Commit) -> Committed:
-        return Committed([self._append(append) for append in item[0]], self.at_us)
 
     def _append(self, append: Append) -> tuple[int, int]:
         """The hot path: everything that happens once per event is in this loop."""

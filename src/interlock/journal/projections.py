@@ -204,13 +204,19 @@ def add_folds(folded: list[Fold], more: Iterable[Fold]) -> None:
 
 
 def _parameters(projection: Projection, header: Header, place: Place) -> Parameters:
-    parameters: dict[str, Any] = place._asdict()
-    parameters.update(projection.fixed)
-    for field in projection.fields:
-        value = header.get(field.name, field.default)
+    position, stream, seq, key, at_us = place
+    parameters: dict[str, Any] = {
+        "position": position,
+        "stream": stream,
+        "seq": seq,
+        "key": key,
+        "at_us": at_us,
+        **projection.fixed,
+    }
+    for name, _, _, default, _ in projection.fields:
+        value = header.get(name, default)
         # Sorted, so that folding a header as written and as read back gives the same text.
-        waits = field.name == "waits"
-        parameters[field.name] = json.dumps(value, sort_keys=True) if waits else value
+        parameters[name] = json.dumps(value, sort_keys=True) if name == "waits" else value
     return parameters
 
 

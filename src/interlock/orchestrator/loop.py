@@ -210,7 +210,8 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._salt = salt
         self._outer = outer
         self._thread = 0
-        self._host_finalizer: Callable[[Any], object] | None = None
+        # Those of the outer loop: as long as it runs, they are the same.
+        self._host_hooks: Any = None
         self._ready: collections.deque[events.Handle] = collections.deque()
         self.time_us = 0
         self._tasks: set[_Task] = set()
@@ -229,8 +230,9 @@ class RunLoop(asyncio.AbstractEventLoop):
             return
         events._set_running_loop(self)
         self._thread = thread_id()
-        hooks = sys.get_asyncgen_hooks()
-        self._host_finalizer = hooks.finalizer
+        hooks = self._host_hooks
+        if hooks is None:
+            hooks = self._host_hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(None, self._finalized)
         try:
             self._turn_until_rest()
@@ -242,8 +244,9 @@ class RunLoop(asyncio.AbstractEventLoop):
     def _finalized(self, generator: AsyncGenerator[Any, Any]) -> None:
         # Those of code that was torn down are dropped with it: whoever awaited them is closed, and
         # before Python 3.13 that does not reach into them, so nobody could close them any more.
-        if not self._closed and self._host_finalizer is not None:
-            self._host_finalizer(generator)
+        finalizer = None if self._host_hooks is None else self._host_hooks.finalizer
+        if not self._closed and finalizer is not None:
+            finalizer(generator)
 
     def runs_here(self) -> bool:
         """Whether the caller is the run's own code, and not a step, a tool or a thread."""
@@ -268,7 +271,7 @@ class RunLoop(asyncio.AbstractEventLoop):
                 return
             for _ in range(len(ready)):
                 handle = ready.popleft()
-                if not handle.cancelled():
+                if not handle._cancelled:  # noqa: SLF001 - as asyncio's do
                     # The task that raised SystemExit holds it: it ends the run, not the process.
                     try:  # noqa: SIM105 - `suppress` costs three calls here, for every callback
                         handle._run()  # noqa: SLF001 - a loop runs its handles, as asyncio's do

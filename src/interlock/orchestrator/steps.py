@@ -13,7 +13,13 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final, NamedTuple, cast
 
-from interlock.base.codec import Codec, check_size, codec_for, return_type
+from interlock.base.codec import (
+    MAX_PAYLOAD_BYTES,
+    Codec,
+    check_size,
+    codec_for,
+    return_type,
+)
 from interlock.base.failure import Failure, failure_of, read_failure
 from interlock.errors import InterlockError, ReplayMismatchError, StepFailedError
 from interlock.journal.event import Draft, Header
@@ -217,8 +223,9 @@ class StepOperation(Operation):
     def _encode(self, result: Any) -> tuple[bytes, Any]:
         label = self._label()
         encoded = self.plan.codec.encode(result, label)
-        body = _ARGUMENTS_MARK + self.plan.arguments + _RESULT_MARK + encoded + b"}"
-        check_size(body, label)
+        body = b"".join((_ARGUMENTS_MARK, self.plan.arguments, _RESULT_MARK, encoded, b"}"))
+        if len(body) > MAX_PAYLOAD_BYTES:
+            check_size(body, label)
         return body, self.plan.codec.read_back(result, encoded, label)
 
     def _failed(self, error: BaseException) -> None:
