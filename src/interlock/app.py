@@ -38,8 +38,10 @@ from interlock.orchestrator.agent import Agent, declare_agent
 from interlock.orchestrator.client import Client
 from interlock.orchestrator.collector import rarer_collections
 from interlock.orchestrator.executor import Executor, ExecutorOptions, Lease
+from interlock.orchestrator.gateway import Gateway
 from interlock.orchestrator.start import StartOptions
-from interlock.tools.effects import EffectClass, Recovery
+from interlock.tools.effects import Autonomy, EffectClass, Recovery
+from interlock.tools.terms import Standing
 from interlock.tools.tool import Tool, declare_tool
 
 if TYPE_CHECKING:
@@ -80,6 +82,8 @@ class App:
     `store` is a URL: `sqlite:///relative.db` or `sqlite:////absolute.db`. `version` names the code:
     it is recorded with every run. `contracts` is a folder of contracts, one for each agent that has
     one; `models` are models by the names that contracts may use beside Pydantic AI's own.
+    `policies` is a folder of Cedar policies, and of `people.yaml`, which says who holds which role;
+    with it no tool is called that no policy permits.
     """
 
     def __init__(
@@ -90,10 +94,12 @@ class App:
         version: str = "0",
         contracts: str | Path | None = None,
         models: Mapping[str, Model] | None = None,
+        policies: str | Path | None = None,
     ) -> None:
         self.name = name
         self.store = store
         self.version = version
+        self.policies = None if policies is None else Path(policies)
         self.contracts: dict[str, Contract] = {}
         self._runner: asyncio.Runner | None = None
         self.models = dict(models or {})
@@ -142,12 +148,29 @@ class App:
         refused: tuple[type[Exception], ...] = (),
         attempts: int = 3,
         pause: timedelta = timedelta(seconds=1),
+        owner: str = "",
+        autonomy: Autonomy = "act",
+        destinations: tuple[str, ...] = (),
+        resource: tuple[str, ...] = (),
+        amount: str | None = None,
+        dry_run: Callable[..., Any] | None = None,
+        trusted: bool = False,
     ) -> ToolDeclaration:
-        """Declare a tool; see `interlock.tools.tool.Tool` for what the parameters mean.
+        """Declare a tool; what the parameters mean say `interlock.tools.tool.Tool` and, from
+        `owner` on, `interlock.tools.terms.Standing`.
 
         A tool that writes must say how it recovers from an unknown outcome. Raises
         `DeclarationError`.
         """
+        standing = Standing(
+            owner=owner,
+            autonomy=autonomy,
+            destinations=destinations,
+            resource=resource,
+            amount=amount,
+            dry_run=dry_run,
+            trusted=trusted,
+        )
 
         def declare(function: Callable[..., Any]) -> Tool[..., Any]:
             tool = declare_tool(
@@ -163,6 +186,7 @@ class App:
                 refused=refused,
                 attempts=attempts,
                 pause=pause,
+                standing=standing,
             )
             if tool.name in self.tools:
                 raise DeclarationError(
@@ -216,6 +240,19 @@ class App:
         from interlock.models.ask import Asker
 
         return Asker(clock, self.contracts, self.models)
+
+    def gateway(self) -> Gateway:
+        """What every call of a tool passes: the policies, read anew. Raises `PolicyError`."""
+        if self.policies is None:
+            return Gateway()
+        from interlock.orchestrator.gateway import load_gateway
+
+        functions = {
+            name: "read" if terms.effect == "read" else "write"
+            for contract in self.contracts.values()
+            for name, terms in contract.tools.items()
+        }
+        return load_gateway(self.policies, self.tools.values(), self.agents, functions)
 
     @asynccontextmanager
     async def executor(
@@ -365,6 +402,7 @@ class LocalExecutor:
             options=options or ExecutorOptions(),
             code_version=app.version,
             asker=lambda: app.asker(clock),
+            gateway=app.gateway(),
         )
         self.client = Client(self.journal, clock, app.agents, app.version, self.executor)
 

@@ -32,6 +32,7 @@ from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.blocking import refuse_blocking_calls
 from interlock.orchestrator.ending import cancel_children, child_message, open_holds
 from interlock.orchestrator.feed import Feed
+from interlock.orchestrator.gateway import Gateway
 from interlock.orchestrator.history import History
 from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
@@ -91,6 +92,7 @@ class Executor:
         options: ExecutorOptions,
         code_version: str,
         asker: Callable[[], Asker],
+        gateway: Gateway | None = None,
         session_type: type[Session] = Session,
     ) -> None:
         self.journal = journal
@@ -102,6 +104,7 @@ class Executor:
         self.residency_us = options.residency // _US
         self.failure: StorageError | None = None
         self.feed = Feed()
+        self.gateway = gateway or Gateway()
         self._make_asker = asker
         self._asker: Asker | None = None
         self._lease = lease

@@ -8,6 +8,7 @@ at a time. When nothing is in flight and everything waits, it suspends: nothing 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import zlib
 from collections.abc import Callable, Sequence
@@ -31,11 +32,13 @@ from interlock.journal.rows import BudgetRow, Mail, RunRow
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import Ending, end_of_run, ended_row, waiting_for_children
 from interlock.orchestrator.feed import Feed
+from interlock.orchestrator.gateway import Gateway
 from interlock.orchestrator.history import History
 from interlock.orchestrator.loop import RunLoop, user_line
 from interlock.orchestrator.mailbox import Mailbox
 from interlock.orchestrator.operation import UNSET, DurableFuture, Operation, OperationHost
 from interlock.orchestrator.waits import ChildOperation, TimerOperation
+from interlock.tools.provenance import Sources
 
 if TYPE_CHECKING:
     from interlock.models.ask import Asker
@@ -61,6 +64,7 @@ class Services(Protocol):
     worker: str
 
     feed: Feed
+    gateway: Gateway
 
     def asker(self) -> Asker:
         """What asks models for the runs of this executor."""
@@ -131,6 +135,7 @@ class Session(OperationHost):
         self.wake_at_us: int | None = None
         self.state_body: Callable[[], bytes | None] = lambda: None
         self.recorded_state = history.recorded_state()
+        self._sources: Sources | None = None
         self._operations: dict[str, Operation] = {}
         self._discarded: set[str] = set()
         self._busy = 0
@@ -150,6 +155,14 @@ class Session(OperationHost):
         self._loop.time_us = self.now_us
         self._body_of = body_of
         self._root: asyncio.Task[Any] | None = None
+
+    @property
+    def sources(self) -> Sources:
+        """What the run may rely on: its input, and what trusted tools have answered."""
+        if self._sources is None:
+            self._sources = Sources()
+            self._sources.add("the run's input", json.loads(self.history.input()))
+        return self._sources
 
     # From claim to live.
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from interlock.base.codec import Codec, codec_for, describe, hints, problems
 from interlock.errors import DeclarationError, InvalidInputError
 from interlock.tools.effects import EffectClass, EffectKey, NotMadeError, Recovery
+from interlock.tools.terms import Standing, check_standing
 
 __all__ = ["Tool", "declare_tool", "key_parameter_of"]
 
@@ -38,7 +39,7 @@ class Tool(Generic[P, T]):
     `refused` are those that also mean that another attempt would end the same (of a read: that it
     is not worth one). `attempts` bounds how often a call that was certainly not made, and not
     refused, or a read that failed, is made in all, with pauses that double from `pause` up to a
-    minute.
+    minute. `standing` is what rights and people need to know of it.
     """
 
     name: str
@@ -56,6 +57,12 @@ class Tool(Generic[P, T]):
     key_parameter: str | None
     arguments: type[BaseModel]
     result: Codec[T] = field(repr=False)
+    standing: Standing = field(default_factory=Standing)
+
+    @property
+    def writes(self) -> bool:
+        """Whether a call changes something outside."""
+        return self.effect != "read"
 
     def bind(self, positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
         """A call's arguments as plain validated values by name, without the hidden ones.
@@ -117,6 +124,7 @@ def declare_tool(
     refused: tuple[type[Exception], ...] = (),
     attempts: int = 3,
     pause: timedelta = timedelta(seconds=1),
+    standing: Standing | None = None,
 ) -> Tool[P, T]:
     """Check a tool's declaration and build it.
 
@@ -127,6 +135,8 @@ def declare_tool(
     _check(label, effect, recovery, lookup, key_parameter)
     if lookup is not None:
         _check_lookup(label, lookup, [parameter.name for parameter in parameters])
+    standing = standing or Standing()
+    check_standing(label, standing, parameters, writes=effect != "read")
     if attempts < 1:
         raise DeclarationError(f"tool {label!r}: attempts={attempts}; at least 1 is needed.")
     if timeout <= _NO_TIME or min(settle, pause) < _NO_TIME:
@@ -150,6 +160,7 @@ def declare_tool(
         key_parameter=key_parameter,
         arguments=_arguments_model(label, parameters),
         result=codec_for(hints(function).get("return", Any)),
+        standing=standing,
     )
 
 

@@ -1,0 +1,107 @@
+"""Where a value comes from: what a run may rely on, and what it was only told.
+
+A destination of a call (who gets it, where it goes) has to be a value that a trusted source named:
+the run's input, or a tool that is declared as trusted. Equality is of whole typed values, never of
+parts: `eve@evil.example` is not grounded by a text that holds `steve@evil.example`. In a text that
+a trusted source wrote, its words and its addresses count as values of their own, since that is how
+a person names a recipient.
+
+Rule after "Design Patterns for Securing LLM Agents against Prompt Injections" (Beurer-Kellner and
+others, 2025): no untrusted text may choose where something goes.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, cast
+
+from pydantic_core import to_jsonable_python
+
+__all__ = ["Sources", "values_in"]
+
+_EDGES: Final = "\"'`()[]{}<>,;:!?.…“”\u2018\u2019«»"
+_EMAIL: Final = re.compile(r"[^\s\"'<>()\[\],;:]+@[^\s\"'<>()\[\],;:]+")
+# An IBAN as people write it, in groups of four: ISO 13616.
+_SPACED: Final = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}\b")
+
+
+class Sources:
+    """The trusted values of one run, each with the name of the source that it is from first."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, str] = {}
+
+    def add(self, source: str, value: Any) -> None:
+        """Trust what a source says. Repeating it changes nothing."""
+        for plain in values_in(value):
+            self._named.setdefault(plain, source)
+
+    def source_of(self, value: Any) -> str | None:
+        """Which source names a value, or None."""
+        return self._named.get(_plain(value))
+
+    def ungrounded(
+        self, arguments: Mapping[str, Any], destinations: Iterable[str]
+    ) -> tuple[str, ...]:
+        """The destinations whose values, or one of whose values, no source names."""
+        return tuple(
+            name for name in destinations if not all(map(self.source_of, _each(arguments[name])))
+        )
+
+    def named(self, arguments: Mapping[str, Any]) -> dict[str, str]:
+        """Where each argument's value is from, as far as a source names it."""
+        return {
+            name: source
+            for name, value in arguments.items()
+            if not isinstance(value, (dict, list)) and (source := self.source_of(value))
+        }
+
+
+def values_in(value: Any) -> Iterator[str]:
+    """The typed values that a piece of data names, in the form in which they are compared."""
+    plain: Any = to_jsonable_python(value)
+    yield from _leaves(plain)
+
+
+def _leaves(plain: Any) -> Iterator[str]:
+    if isinstance(plain, Mapping):
+        for each in cast("Mapping[str, Any]", plain).values():
+            yield from _leaves(each)
+    elif isinstance(plain, list):
+        for each in cast("list[Any]", plain):
+            yield from _leaves(each)
+    elif plain is not None:
+        yield _plain(plain)
+        if isinstance(plain, str):
+            yield from _words(plain)
+
+
+def _words(text: str) -> Iterator[str]:
+    for pattern in (_EMAIL, _SPACED):
+        for found in pattern.finditer(text):
+            yield _plain(found.group().strip(_EDGES))
+    for word in text.split():
+        bare = word.strip(_EDGES)
+        if bare:
+            yield _plain(bare)
+
+
+def _each(value: Any) -> list[Any]:
+    """A destination may be one, or a list of them; none at all needs no ground."""
+    plain: Any = to_jsonable_python(value)
+    if plain is None:
+        return []
+    return cast("list[Any]", plain) if isinstance(plain, list) else [plain]
+
+
+def _plain(value: Any) -> str:
+    """The form in which values are compared: their type, and no more than spelling is ignored."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return f"{type(value).__name__}:{value}"
+    text = unicodedata.normalize("NFKC", str(value)).strip()
+    if _EMAIL.fullmatch(text):
+        return text.casefold()
+    # Only what is an account number may be written in groups.
+    return text.replace(" ", "") if _SPACED.fullmatch(text) else text
