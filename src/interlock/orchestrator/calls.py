@@ -167,6 +167,7 @@ class EffectOperation(Operation):
         guards: tuple[Guard, ...] = (),
         also: tuple[Draft, ...] = (),
     ) -> None:
+        """Commit an event of the effect; what is next waits until it is folded."""
         self.recording = True
         self.session.record(self, draft, value=value, guards=guards, also=also)
 

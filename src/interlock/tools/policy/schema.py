@@ -20,7 +20,6 @@ __all__ = [
     "ActionSchema",
     "action_schemas",
     "cedar_schema",
-    "groups_of",
 ]
 
 AGENT: Final = "Agent"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from types import MappingProxyType
+from typing import Any, Final, Literal, NoReturn
 
 from interlock.errors import PolicyError
 from interlock.tools.policy import cedar
@@ -19,7 +20,7 @@ __all__ = ["Statement", "read_statements"]
 _TOKEN = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"|;|[^";/]+|/|"', re.DOTALL)
 _KNOWN = frozenset({"id", "approval", "within", "two_persons", "log_only", "reason"})
 _SPAN = re.compile(r"([1-9][0-9]{0,3})([mhd])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_UNITS: Final = MappingProxyType({"m": "minutes", "h": "hours", "d": "days"})
 
 
 @dataclass(frozen=True, kw_only=True)
