@@ -1,8 +1,9 @@
 """What a tool promises to its callers, as plain data with a hash, and what a change of it breaks.
 
-`tools.lock` holds these promises as they were when the file was written. A change is *breaking* when
-a call that was right before may be refused now, when a run under way may not replay, or when what
-people and policies judge a call by has changed. What cannot be shown to be wider counts as narrower.
+`tools.lock` holds these promises as they were when the file was written. A change is *breaking*
+when a call that was right before may be refused now, when a run under way may not replay, or when
+what people and policies judge a call by has changed. What cannot be shown to be wider counts as
+narrower.
 """
 
 from __future__ import annotations
@@ -184,13 +185,15 @@ def _whole(schema: Any, root: Promise, inside: tuple[str, ...] = ()) -> Any:
     if isinstance(reference, str) and reference not in inside:
         meant = root.get("$defs", {}).get(reference.rpartition("/")[2], {})
         return _whole(meant, root, (*inside, reference))
+    if "const" in fields:  # A choice of one: a second may be added.
+        fields = {"enum": [fields["const"]]} | {w: v for w, v in fields.items() if w != "const"}
     return {
         word: (
             # Names of fields are no words of the schema, whatever they are called.
             {name: _whole(each, root, inside) for name, each in value.items()}
             if word == "properties"
             else value
-            if word in ("enum", "const")
+            if word == "enum"
             else _whole(value, root, inside)
         )
         for word, value in fields.items()
@@ -200,7 +203,7 @@ def _whole(schema: Any, root: Promise, inside: tuple[str, ...] = ()) -> Any:
 
 def _takes_all(before: Any, now: Any) -> bool:
     """Whether every value that fitted `before` surely fits `now`."""
-    if before == now or now == {}:
+    if now in (before, {}):
         return True
     old_kinds, new_kinds = before.get("anyOf", [before]), now.get("anyOf", [now])
     if "anyOf" in before or "anyOf" in now:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,8 @@ async def optional(text: str, size: int = 1, to: str = "") -> None: ...
 async def gone(text: str) -> None: ...
 async def wider(text: str | None, size: float = 1) -> None: ...
 async def narrower(text: Literal["a"], size: int = 1) -> None: ...
+async def one_choice(text: Literal["a"], size: int = 1) -> None: ...
+async def two_choices(text: Literal["a", "b"], size: int = 1) -> None: ...
 async def all_needed(text: str, size: int) -> None: ...
 async def to_old(to: OldAddress) -> None: ...
 async def to_new(to: NewAddress) -> None: ...
@@ -53,6 +56,8 @@ def compared(before: Tool[..., Any], now: Tool[..., Any]) -> list[Change]:
         (tool(), tool(wider), "argument 'text' was .*: it takes more", False),
         (tool(), tool(wider), "argument 'size' was .*: it takes more", False),
         (tool(), tool(narrower), "argument 'text' was .*: what it took may be refused", True),
+        (tool(one_choice), tool(two_choices), "argument 'text' was .*: it takes more", False),
+        (tool(two_choices), tool(one_choice), "argument 'text' was .*may be refused", True),
         (tool(), tool(all_needed), "argument 'size' was optional and is needed", True),
         (tool(to_old), tool(to_new), "argument 'to' was .*: what it took may be refused", True),
         (tool(), tool(recovery="repeatable"), "recovery was 'never'", True),
@@ -65,8 +70,6 @@ def compared(before: Tool[..., Any], now: Tool[..., Any]) -> list[Change]:
 def test_a_change_is_named_and_judged(
     before: Tool[..., Any], now: Tool[..., Any], what: str, breaking: bool
 ) -> None:
-    import re
-
     found = [change for change in compared(before, now) if re.search(what, change.what)]
     assert [change.breaking for change in found] == [breaking], compared(before, now)
 
