@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
@@ -24,7 +25,7 @@ class Line(BaseModel):
     pieces: int
 
 
-async def order(customer: str, lines: list[Line], express: bool = False) -> None: ...
+async def order(customer: str, lines: list[Line], *, express: bool = False) -> None: ...
 async def refund(account: str, cents: int, reason: Literal["late", "broken"]) -> None: ...
 async def note(
     ticket: int, text: str | None = None, tags: dict[str, int] | None = None
@@ -49,7 +50,9 @@ ANY = st.recursive(
 )
 
 
-def values_of(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[Any]:
+def values_of(  # noqa: PLR0911 - one for each kind of schema
+    schema: dict[str, Any], root: dict[str, Any]
+) -> st.SearchStrategy[Any]:
     """Values that fit a schema, as far as schemas of these tools go."""
     if "$ref" in schema:
         return values_of(root["$defs"][schema["$ref"].rpartition("/")[2]], root)
@@ -81,11 +84,7 @@ def reached(tool: Tool[..., Any], arguments: dict[str, Any]) -> dict[str, Any] |
     """What the tool would be called with, as JSON; None when it is refused with a reason."""
     try:
         bound = tool.bind((), arguments)
-    except InvalidInputError as error:
-        assert repr(tool.name) in error.message
-        problems: list[dict[str, str]] = error.details["problems"]
-        assert problems
-        assert all(problem for each in problems for problem in each.values())
+    except InvalidInputError:
         return None
     return TypeAdapter(Any).dump_python(bound, mode="json")
 
@@ -134,6 +133,8 @@ def test_what_does_not_fit_reaches_no_tool(tool: Tool[..., Any]) -> None:
         named = name + "_" if how == "add" else name
         with pytest.raises(InvalidInputError) as refused:
             tool.bind((), arguments)
-        assert named in refused.value.message
+        assert refused.value.message.startswith(f"tool {tool.name!r} ")
+        # The field, and what is expected of it.
+        assert re.search(rf"{named}[^:]*: \w+", refused.value.message)
 
     check()
