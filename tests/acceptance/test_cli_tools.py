@@ -22,7 +22,7 @@ async def send(text: str) -> None: ...
 def interlock(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-c", "from interlock.cli import main; main()", *arguments]
     environment = os.environ | {"INTERLOCK_APP": "desk:app"}
-    return subprocess.run(  # noqa: S603 - our own program
+    return subprocess.run(
         program, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
 
