@@ -32,7 +32,8 @@ async def note(
 ) -> None: ...
 
 
-TOOLS: Final = [declare_tool(f, effect="write", recovery="never") for f in (order, refund, note)]
+FUNCTIONS: Final[list[Callable[..., Any]]] = [order, refund, note]
+TOOLS: Final = [declare_tool(f, effect="write", recovery="never") for f in FUNCTIONS]
 CALLS: Final = int(os.environ.get("INTERLOCK_FUZZ_CALLS", "600"))
 FUZZ = settings(
     max_examples=max(1, CALLS // (2 * len(TOOLS))),
