@@ -187,18 +187,14 @@ def _whole(schema: Any, root: Promise, inside: tuple[str, ...] = ()) -> Any:
         return _whole(meant, root, (*inside, reference))
     if "const" in fields:  # A choice of one: a second may be added.
         fields = {"enum": [fields["const"]]} | {w: v for w, v in fields.items() if w != "const"}
-    return {
-        word: (
-            # Names of fields are no words of the schema, whatever they are called.
-            {name: _whole(each, root, inside) for name, each in value.items()}
-            if word == "properties"
-            else value
-            if word == "enum"
-            else _whole(value, root, inside)
-        )
-        for word, value in fields.items()
-        if word not in _REMARKS
-    }
+    return {w: _part(w, each, root, inside) for w, each in fields.items() if w not in _REMARKS}
+
+
+def _part(word: str, value: Any, root: Promise, inside: tuple[str, ...]) -> Any:
+    if word == "properties":  # Names of fields are no words of the schema, whatever they are.
+        fields = cast("dict[str, Any]", value)
+        return {name: _whole(each, root, inside) for name, each in fields.items()}
+    return value if word == "enum" else _whole(value, root, inside)
 
 
 def _takes_all(before: Any, now: Any) -> bool:
