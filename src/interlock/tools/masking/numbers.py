@@ -136,7 +136,7 @@ _COUNTRIES: Final = (
     "50\\d|59\\d|85\\d|88\\d|96\\d|97\\d|99\\d"
 )
 _INTERNATIONAL: Final = re.compile(
-    rf"(?<![A-Za-z0-9])(?:\+|00)[ ]?(?:{_COUNTRIES})(?:{_GAP}?\(0\))?"
+    rf"(?<![A-Za-z0-9])(?:\+|(?<![_.\-])00)[ ]?(?:{_COUNTRIES})(?:{_GAP}?\(0\))?"
     rf"(?:{_GAP}?\(?\d{{1,12}}\)?){{1,7}}(?![A-Za-z0-9])",
     re.ASCII,
 )
