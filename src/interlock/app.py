@@ -40,6 +40,7 @@ from interlock.orchestrator.collector import rarer_collections
 from interlock.orchestrator.executor import Executor, ExecutorOptions, Lease
 from interlock.orchestrator.start import StartOptions
 from interlock.tools.effects import EffectClass, Recovery
+from interlock.tools.masking.logs import mask_logs
 from interlock.tools.tool import Tool, declare_tool
 
 if TYPE_CHECKING:
@@ -231,6 +232,7 @@ class App:
         Raises `StorageLockedError` when another process executes the runs of this store, and
         `StorageError` when the store stops.
         """
+        mask_logs()
         used = clock or SystemClock()
         store = open_store(self.store, used)
         lock = ExecutorLock(database_path(self.store))
