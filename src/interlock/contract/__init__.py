@@ -10,6 +10,7 @@ from interlock.contract.contract import Contract
 from interlock.contract.conversation import ConversationTerms
 from interlock.contract.finding import Finding, Place
 from interlock.contract.loops import LoopTerms
+from interlock.contract.masking import MaskingTerms
 from interlock.contract.model import ModelTerms, Price
 from interlock.contract.output import OutputTerms
 from interlock.contract.provider import ProviderTerms
@@ -32,6 +33,7 @@ __all__ = [
     "Examination",
     "Finding",
     "LoopTerms",
+    "MaskingTerms",
     "ModelTerms",
     "OutputTerms",
     "Place",

@@ -16,6 +16,7 @@ from pydantic import Field
 from interlock.contract.budgets import Budgets
 from interlock.contract.conversation import ConversationTerms
 from interlock.contract.loops import LoopTerms
+from interlock.contract.masking import MaskingTerms
 from interlock.contract.model import ModelTerms, Price
 from interlock.contract.output import OutputTerms
 from interlock.contract.provider import ProviderTerms
@@ -64,6 +65,9 @@ class Contract(Terms):
     )
     conversation: ConversationTerms = Field(
         default_factory=ConversationTerms, description="What a model sees of earlier messages."
+    )
+    masking: MaskingTerms = Field(
+        default_factory=MaskingTerms, description="What is personal, and what a model sees of it."
     )
 
     @property

@@ -61,6 +61,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "forbidden_in_run": (500, "A run's code reached outside"),
     "error": (500, "Something failed"),
     "internal": (500, "Something failed"),
+    "vault": (503, "The vault cannot be opened"),
     # The store: nothing that was acknowledged is lost.
     "storage": (503, "The journal cannot go on"),
     "storage_full": (503, "No space is left for the journal"),

@@ -12,8 +12,11 @@ from interlock.tools.masking.recognise import recognise
 
 __all__ = ["MaskedPieces"]
 
-# Longer than any identifier in its widest spelling, and than a name with the secret behind it.
+# Longer than any identifier in its widest spelling, and than a name before a secret.
 _HELD_BACK: Final = 160
+_SPACES: Final = " \t\u00a0\u2009\u202f"
+# A group of an identifier that is written in groups is so short, or has a digit.
+_LONGEST_GROUP: Final = 4
 
 
 class MaskedPieces:
@@ -27,7 +30,7 @@ class MaskedPieces:
     def add(self, piece: str) -> str:
         """Add a piece; the answer is the next part of the masked text, often empty."""
         self._text += piece
-        end = len(self._text) - _HELD_BACK
+        end = _safe_end(self._text)
         if end <= self._shown:
             return ""
         found = recognise(self._text)
@@ -49,3 +52,21 @@ class MaskedPieces:
         forget = max(0, end - _HELD_BACK)
         self._text = self._text[forget:]
         self._shown = end - forget
+
+
+def _safe_end(text: str) -> int:
+    """Where what may still go on begins: the last word, and groups of digits before it."""
+    end = len(text)
+    while end > 0 and not text[end - 1].isspace():
+        end -= 1
+    bound = end - _HELD_BACK
+    while end > 0 and end > bound and text[end - 1] in _SPACES:
+        begin = len(text[:end].rstrip(_SPACES))
+        word_begin = begin
+        while word_begin > 0 and not text[word_begin - 1].isspace():
+            word_begin -= 1
+        word = text[word_begin:begin]
+        if len(word) > _LONGEST_GROUP and not any(map(str.isdigit, word)):
+            break
+        end = word_begin
+    return end
