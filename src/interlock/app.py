@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from interlock.contract import Contract
     from interlock.models.ask import Asker
     from interlock.orchestrator.run import Run
+    from interlock.tools.masking.vault import Vault
 
 __all__ = ["App", "LocalExecutor", "RunHandle", "ToolDeclaration"]
 
@@ -122,8 +124,14 @@ class App:
         def declare(function: AgentFunction) -> AgentFunction:
             if name in self.agents:
                 raise DeclarationError(f"agent {name!r} is declared twice in app {self.name!r}.")
+            contract = self.contracts.get(name)
             self.agents[name] = declare_agent(
-                function, name=name, version=version, state=state, concurrency=concurrency
+                function,
+                name=name,
+                version=version,
+                state=state,
+                concurrency=concurrency,
+                **({} if contract is None else {"masking": contract.masking}),
             )
             return function
 
@@ -143,6 +151,9 @@ class App:
         refused: tuple[type[Exception], ...] = (),
         attempts: int = 3,
         pause: timedelta = timedelta(seconds=1),
+        destinations: tuple[str, ...] = (),
+        sensitive: tuple[str, ...] = (),
+        trusted: bool = False,
     ) -> ToolDeclaration:
         """Declare a tool; see `interlock.tools.tool.Tool` for what the parameters mean.
 
@@ -164,6 +175,9 @@ class App:
                 refused=refused,
                 attempts=attempts,
                 pause=pause,
+                destinations=destinations,
+                sensitive=sensitive,
+                trusted=trusted,
             )
             if tool.name in self.tools:
                 raise DeclarationError(
@@ -208,8 +222,10 @@ class App:
                 f"agent {named!r} cannot have the contract of agent {contract.agent!r}."
             )
         function = deployed_function(agent, named, tools, deps)
+        found = contract or self.contracts.get(named) or Contract(agent=named)
+        if named not in self.agents:
+            self.contracts[named] = found
         self.agent(named, version=version, concurrency=concurrency)(function)
-        self.contracts[named] = contract or self.contracts.get(named) or Contract(agent=named)
         return named
 
     def asker(self, clock: Clock) -> Asker:
@@ -241,7 +257,8 @@ class App:
             lock.acquire()
             with rarer_collections():
                 local = LocalExecutor(
-                    self, store, used, ThreadPool(), _LockLease(lock), options, mode=mode
+                    self, store, used, ThreadPool(), _LockLease(lock), options, mode=mode,
+                    vault=self._vault(used),
                 )
                 # A write that is left in its thread may still act: nobody may recover it before.
                 release = partial(local.executor.acting.when_none, lock.release)
@@ -250,6 +267,14 @@ class App:
         finally:
             release()
             store.close()
+
+    def _vault(self, clock: Clock) -> Vault | None:
+        """The vault, where a contract asks for handles. Raises `VaultError` without a key."""
+        if not any(contract.masking.handles for contract in self.contracts.values()):
+            return None
+        from interlock.tools.masking.vault import open_vault
+
+        return open_vault(database_path(self.store), os.environ, clock)
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Client]:
@@ -352,6 +377,7 @@ class LocalExecutor:
         options: ExecutorOptions | None = None,
         *,
         mode: Mode = "split",
+        vault: Vault | None = None,
     ) -> None:
         self.app = app
         self.store = store
@@ -367,6 +393,7 @@ class LocalExecutor:
             options=options or ExecutorOptions(),
             code_version=app.version,
             asker=lambda: app.asker(clock),
+            vault=vault,
         )
         self.client = Client(self.journal, clock, app.agents, app.version, self.executor)
 

@@ -11,6 +11,7 @@ from interlock.orchestrator.retry import Retry
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.steps import StepOperation, StepPlan, is_async
 from interlock.tools.effects import EffectKey
+from interlock.tools.masking.sealed import revealed
 from interlock.tools.tool import Tool
 
 __all__ = ["call_tool"]
@@ -21,6 +22,10 @@ async def call_tool(
 ) -> Any:
     """Call a tool with bound values (see `Run.call`). `name`: of the operation, else the tool's."""
     name = name or tool.name
+    vault = session.run_vault()
+    if vault is not None:
+        # What a model is told about a call is sealed by then: this is for the run's own code.
+        tool = revealed(tool, vault)
     if tool.effect == "read":
         return await session.issue(_read(session, name, tool, values))
     operation = EffectOperation(session, tool, values, name)
@@ -53,5 +58,6 @@ def _read(
         tool.timeout,
         None,
         awaited,
+        tool.sensitive,
     )
     return StepOperation(session, name, plan)

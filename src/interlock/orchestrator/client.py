@@ -132,7 +132,14 @@ class Client:
         given = options or StartOptions()
         run = new_id("run", self._clock)
         version = f"{self._code_version}:{agent.version}"
-        draft = queued_draft(agent.name, body, given, self._clock, code_version=version)
+        draft = queued_draft(
+            agent.name,
+            body,
+            given,
+            self._clock,
+            code_version=version,
+            sensitive=agent.sensitive_in("input"),
+        )
         guards: tuple[Guard, ...] = ()
         if given.idempotency_key is not None:
             guards = (UniqueKey(given.start_scope(agent.name), given.idempotency_key),)

@@ -39,6 +39,7 @@ from interlock.orchestrator.start import first_claim
 
 if TYPE_CHECKING:
     from interlock.models.ask import Asker
+    from interlock.tools.masking.vault import Vault
 
 __all__ = ["EndedRun", "Executor", "ExecutorOptions", "Lease"]
 
@@ -92,6 +93,7 @@ class Executor:
         code_version: str,
         asker: Callable[[], Asker],
         session_type: type[Session] = Session,
+        vault: Vault | None = None,
     ) -> None:
         self.journal = journal
         self.clock = clock
@@ -102,6 +104,7 @@ class Executor:
         self.residency_us = options.residency // _US
         self.failure: StorageError | None = None
         self.feed = Feed()
+        self.vault = vault
         self._make_asker = asker
         self._asker: Asker | None = None
         self._lease = lease

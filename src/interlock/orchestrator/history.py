@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, cast
 
 from interlock.errors import BodyErasedError
 from interlock.journal.event import Entry
 
-__all__ = ["History"]
+__all__ = ["History", "person_in"]
 
 # Events of a run's stream that no operation is the fold of.
 _BOOKKEEPING: Final = frozenset(
@@ -75,3 +76,14 @@ class History:
                     "the run needs it to continue. Cancel the run, or start a new one."
                 )
             yield entry
+
+
+def person_in(body: bytes, path: str | None) -> str:
+    """The text or number that a dotted path (`input.customer`) leads to in a run's input, or ""."""
+    if path is None:
+        return ""
+    value: Any = json.loads(body)
+    for name in path.split(".")[1:]:
+        fields = cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+        value = fields.get(name)
+    return str(value) if isinstance(value, (str, int)) else ""

@@ -24,6 +24,7 @@ from interlock.orchestrator.retry import NO_RETRY
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.steps import StepOperation, StepPlan
 from interlock.orchestrator.waits import Decision, TaskOperation, TimerOperation
+from interlock.tools.masking.vault import RunVault
 from interlock.tools.tool import Tool
 
 __all__ = ["RunOperations"]
@@ -51,6 +52,10 @@ class RunOperations:
     def tenant(self) -> str:
         """The tenant that the run belongs to."""
         return self._session.row.tenant
+
+    def vault(self) -> RunVault | None:
+        """The run's values under handles, where its contract asks for them."""
+        return self._session.run_vault()
 
     def lineage(self) -> Sequence[tuple[str, str]]:
         """The runs that started this one, its parent first."""

@@ -23,6 +23,7 @@ from interlock.errors import (
     NotRecordableError,
     ReplayMismatchError,
     StorageError,
+    VaultError,
 )
 from interlock.journal.event import Draft, Entry
 from interlock.journal.guard import Append, Commit, Committed, Guard, NoMailSince, Refused, Result
@@ -31,7 +32,7 @@ from interlock.journal.rows import BudgetRow, Mail, RunRow
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import Ending, end_of_run, ended_row, waiting_for_children
 from interlock.orchestrator.feed import Feed
-from interlock.orchestrator.history import History
+from interlock.orchestrator.history import History, person_in
 from interlock.orchestrator.loop import RunLoop, user_line
 from interlock.orchestrator.mailbox import Mailbox
 from interlock.orchestrator.operation import UNSET, DurableFuture, Operation, OperationHost
@@ -39,6 +40,7 @@ from interlock.orchestrator.waits import ChildOperation, TimerOperation
 
 if TYPE_CHECKING:
     from interlock.models.ask import Asker
+    from interlock.tools.masking.vault import RunVault, Vault
 
 __all__ = ["Services", "Session", "TornDown"]
 
@@ -61,6 +63,7 @@ class Services(Protocol):
     worker: str
 
     feed: Feed
+    vault: Vault | None
 
     def asker(self) -> Asker:
         """What asks models for the runs of this executor."""
@@ -142,6 +145,7 @@ class Session(OperationHost):
         self._broken: InterlockError | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._missed: list[Callable[[], None]] = []
+        self._run_vault: RunVault | None = None
         self.left_over: tuple[Draft, ...] = ()
         # Whether the code has ended before its tasks: what they held, nobody gives back.
         self.left_behind = False
@@ -165,6 +169,24 @@ class Session(OperationHost):
             self._park(error)
             return
         self._go_live()
+
+    def run_vault(self) -> RunVault | None:
+        """The run's values under handles, where its contract asks for them.
+
+        Raises `VaultError` when the executor has no vault.
+        """
+        terms = self.agent.masking
+        if not terms.handles:
+            return None
+        if self._run_vault is None:
+            if self.services.vault is None:
+                raise VaultError(
+                    f"the contract of agent {self.agent_name!r} asks for handles, and this "
+                    "executor has no vault. Declare the contract before the executor starts."
+                )
+            person = person_in(self.history.input(), terms.person) or self.run_id
+            self._run_vault = self.services.vault.for_run(self.run_id, person, terms.kinds)
+        return self._run_vault
 
     def _replay(self, entry: Entry) -> None:
         event = entry.event

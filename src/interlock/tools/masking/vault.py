@@ -14,20 +14,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, cast
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from interlock.clock import Clock
+from interlock.clock import Clock, Mutex
 from interlock.errors import BodyErasedError, VaultError
 from interlock.journal.sqlite.vault import SqliteVault, StoredValue
 from interlock.tools.masking.found import KINDS, Kind
 from interlock.tools.masking.recognise import normal, recognise
 from interlock.tools.masking.vault_keys import VaultKeys
 
-__all__ = ["HANDLE", "RunVault", "Vault"]
+__all__ = ["HANDLE", "RunVault", "Vault", "open_vault"]
 
 HANDLE: Final = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join(KINDS)})#(\d{{1,9}})(?![A-Za-z0-9])")
 _KEY_BYTES: Final = 32
@@ -37,12 +38,14 @@ _INDEX: Final = b"index"
 
 
 class Vault:
-    """All runs' values of one store. Used on one thread."""
+    """All runs' values of one store."""
 
     def __init__(self, table: SqliteVault, keys: VaultKeys, clock: Clock) -> None:
         self._table = table
         self._keys = keys
         self._clock = clock
+        # Tools that are no coroutines seal and reveal in threads of their own.
+        self._free = Mutex()
         self._index = table.change(lambda: self._data_key(_INDEX))
 
     def for_run(self, run: str, person: str, kinds: Collection[Kind] = KINDS) -> RunVault:
@@ -82,8 +85,21 @@ class Vault:
         """What a value is found by: HMAC-SHA-256, keyed."""
         return hmac.digest(self._index, f"{kind}:{value}".encode(), hashlib.sha256)
 
+    def close(self) -> None:
+        """Release the file. Repeatable."""
+        self._table.close()
+
     def _owner(self, person: str) -> bytes:
         return hmac.digest(self._index, f"person:{person}".encode(), hashlib.sha256)
+
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """No other thread uses the vault during the block."""
+        self._free.acquire()
+        try:
+            yield
+        finally:
+            self._free.release()
 
     # What `RunVault` asks, within or outside of a transaction.
 
@@ -170,6 +186,12 @@ def _bound(run: str, handle: str) -> bytes:
     return f"{run}/{handle}".encode()
 
 
+def open_vault(journal_path: str, environment: Mapping[str, str], clock: Clock) -> Vault:
+    """The vault beside a journal. Raises `VaultError` without a key, or with a wrong one."""
+    keys = VaultKeys.from_environment(environment)
+    return Vault(SqliteVault(f"{journal_path}-vault"), keys, clock)
+
+
 class RunVault:
     """One run's handles and values."""
 
@@ -194,7 +216,15 @@ class RunVault:
         return any(one.sealed is None for one in self._by_handle.values())
 
     def seal(self, text: str) -> str:
-        """The text with handles for its values. What only looks like a handle is none any more."""
+        """The text with handles for its values. What only looks like a handle is none any more.
+
+        Raises `BodyErasedError` for a new value where others of the run were erased: what they
+        were cannot be told any more, so a replay would give them other handles.
+        """
+        with self._vault.alone():
+            return self._sealed(text)
+
+    def _sealed(self, text: str) -> str:
         text = HANDLE.sub(r"\1 #\2", text)
         found = recognise(text, self._kinds)
         if not found:
@@ -208,6 +238,7 @@ class RunVault:
             if key[1] not in self._by_digest:
                 new.setdefault(key, value)
         if new:
+            self._refuse_erased()
             self._vault.keep(self.run, self._owner, new)
             self._read()
         parts: list[str] = []
@@ -222,7 +253,18 @@ class RunVault:
 
         Raises `BodyErasedError` for a value that was erased.
         """
-        return HANDLE.sub(lambda match: self._value(match[0]), text) if "#" in text else text
+        if "#" not in text:
+            return text
+        with self._vault.alone():
+            return HANDLE.sub(lambda match: self._value(match[0]), text)
+
+    def _refuse_erased(self) -> None:
+        if self.erased():
+            raise BodyErasedError(
+                f"run {self.run}: values of it were erased from the vault, and it needs them to "
+                "continue. Cancel the run, or start a new one.",
+                run=self.run,
+            )
 
     def _value(self, handle: str) -> str:
         stored = self._by_handle.get(handle)
