@@ -250,6 +250,7 @@ class App:
         """
         mask_logs()
         used = clock or SystemClock()
+        vault = self._vault(used)
         store = open_store(self.store, used)
         lock = ExecutorLock(database_path(self.store))
         release = lock.release
@@ -257,8 +258,14 @@ class App:
             lock.acquire()
             with rarer_collections():
                 local = LocalExecutor(
-                    self, store, used, ThreadPool(), _LockLease(lock), options, mode=mode,
-                    vault=self._vault(used),
+                    self,
+                    store,
+                    used,
+                    ThreadPool(),
+                    _LockLease(lock),
+                    options,
+                    mode=mode,
+                    vault=vault,
                 )
                 # A write that is left in its thread may still act: nobody may recover it before.
                 release = partial(local.executor.acting.when_none, lock.release)
@@ -267,6 +274,8 @@ class App:
         finally:
             release()
             store.close()
+            if vault is not None:
+                vault.close()
 
     def _vault(self, clock: Clock) -> Vault | None:
         """The vault, where a contract asks for handles. Raises `VaultError` without a key."""

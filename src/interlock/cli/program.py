@@ -21,6 +21,7 @@ from interlock.cli import (
     serving,
     starting,
     steering,
+    vault,
     verifying,
 )
 from interlock.cli.exit_code import INTERRUPTED, report
@@ -72,7 +73,7 @@ def _root(
     """Run agents in production: durable runs, effects that happen once, one journal."""
 
 
-_COMMANDS = (serving, starting, runs, steering, inbox, effects, budget, verifying, contracts)
+_COMMANDS = (serving, starting, runs, steering, inbox, effects, budget, verifying, contracts, vault)
 for _commands in _COMMANDS:
     _commands.register(app)
 

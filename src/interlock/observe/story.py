@@ -314,8 +314,14 @@ def _plan_failed(scene: Scene) -> str:
     return f"Plan {scene.get('plan')} failed at {failed}{after}. {then}"
 
 
+def _vault_erased(scene: Scene) -> str:
+    why = f": {scene.get('reason')}" if scene.get("reason") else ""
+    return f"{scene.by()} had the vault erase what it kept for person {scene.get('person')}{why}."
+
+
 _TELLERS: Final[Mapping[str, Callable[[Scene], str]]] = {
     "run_queued": _queued,
+    "vault_erased": _vault_erased,
     "run_claimed": _claimed,
     "run_suspended": _suspended,
     "run_completed": _completed,

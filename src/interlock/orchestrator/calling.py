@@ -18,13 +18,20 @@ __all__ = ["call_tool"]
 
 
 async def call_tool(
-    session: Session, tool: Tool[..., Any], values: dict[str, Any], name: str = ""
+    session: Session,
+    tool: Tool[..., Any],
+    values: dict[str, Any],
+    name: str = "",
+    *,
+    by_model: bool = False,
 ) -> Any:
-    """Call a tool with bound values (see `Run.call`). `name`: of the operation, else the tool's."""
+    """Call a tool with bound values (see `Run.call`). `name`: of the operation, else the tool's.
+
+    `by_model`: a model asked for it, and the tool takes care of handles itself.
+    """
     name = name or tool.name
-    vault = session.run_vault()
+    vault = None if by_model else session.run_vault()
     if vault is not None:
-        # What a model is told about a call is sealed by then: this is for the run's own code.
         tool = revealed(tool, vault)
     if tool.effect == "read":
         return await session.issue(_read(session, name, tool, values))

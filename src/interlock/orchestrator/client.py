@@ -304,6 +304,12 @@ class Client:
             row.run, "resolution", effect_key, body, message_id, by, about=about
         )
 
+    async def record_erasure(self, person: str, *, by: str = "", reason: str = "") -> None:
+        """Record that a person's values are erased from the vault. `person`: its reference there."""
+        header = {"person": person, "by": by, "reason": reason}
+        draft = Draft("vault_erased", "", header)
+        await self.journal.commit(Commit((Append("tenant/default", (draft,)),)))
+
     def _task_about(self, effect: EffectRow) -> str | None:
         """The open inbox task that asks about an effect, which its answer closes."""
         tasks = self.journal.store.open_tasks(effect.run)

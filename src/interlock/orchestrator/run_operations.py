@@ -84,7 +84,7 @@ class RunOperations:
 
     async def call(self, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
         """Call a tool through the gateway."""
-        return await call_tool(self._session, tool, values)
+        return await call_tool(self._session, tool, values, by_model=True)
 
     async def work(self, name: str, arguments: Any, function: Callable[[], Awaitable[Any]]) -> Any:
         """Do something outside and record its JSON result once."""

@@ -28,7 +28,7 @@ from interlock.tools.masking.found import KINDS, Kind
 from interlock.tools.masking.recognise import normal, recognise
 from interlock.tools.masking.vault_keys import VaultKeys
 
-__all__ = ["HANDLE", "RunVault", "Vault", "open_vault"]
+__all__ = ["HANDLE", "RunVault", "Vault", "open_vault", "vault_path"]
 
 HANDLE: Final = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join(KINDS)})#(\d{{1,9}})(?![A-Za-z0-9])")
 _KEY_BYTES: Final = 32
@@ -186,10 +186,15 @@ def _bound(run: str, handle: str) -> bytes:
     return f"{run}/{handle}".encode()
 
 
+def vault_path(journal_path: str) -> str:
+    """The file of the vault beside a journal."""
+    return f"{journal_path}-vault"
+
+
 def open_vault(journal_path: str, environment: Mapping[str, str], clock: Clock) -> Vault:
     """The vault beside a journal. Raises `VaultError` without a key, or with a wrong one."""
     keys = VaultKeys.from_environment(environment)
-    return Vault(SqliteVault(f"{journal_path}-vault"), keys, clock)
+    return Vault(SqliteVault(vault_path(journal_path)), keys, clock)
 
 
 class RunVault:
