@@ -198,7 +198,10 @@ def test_a_run_whose_values_were_erased_is_parked_and_says_so(tmp_path: Path) ->
             assert done.exit_code == 0, done.output
             async with desk.app.executor() as executor:
                 await executor.client.signal(handle.id, "go")
+                while (row := executor.client.run(handle.id)).state not in ("parked", "completed"):
+                    await asyncio.sleep(0.01)
+                agent = executor.client.agent("late")
                 with pytest.raises(RunFailedError, match="erased from the vault"):
-                    await executor.result_of_run(handle.id)
+                    executor.result_of(row, agent)
 
     asyncio.run(main())
