@@ -1,8 +1,9 @@
 """The agent of the support desk.
 
 It reads a ticket, asks a model what it is about, tags and assigns it, replies or leaves a draft,
-and opens a second ticket where the handbook asks for one. What the model is not sure of, or does
-not answer in a way that can be used, it hands to a person, and goes on with the person's answer.
+opens a second ticket and pays money back where the handbook says so. What the model is not sure of,
+or does not answer in a way that can be used, it hands to a person, and goes on with the person's
+answer.
 """
 
 from datetime import timedelta
@@ -43,8 +44,8 @@ class Incoming(BaseModel):
 class Triage(BaseModel):
     """The agent's result: what was decided about a ticket, by whom, and what was made of it.
 
-    `confidence` is the model's, 0 to 1, whoever decided. `message` and `follow_up` are ids at
-    the help desk.
+    `confidence` is the model's, 0 to 1, whoever decided. `message`, `follow_up` and `refund` are
+    ids at the help desk.
     """
 
     ticket: str
@@ -55,6 +56,7 @@ class Triage(BaseModel):
     ending: Literal["sent", "draft"]
     message: str
     follow_up: str | None
+    refund: str | None
 
 
 class _Asked(NamedTuple):
@@ -103,6 +105,7 @@ def desk_app(
             category, reply = await _ask_person(run, ticket, said, decider, handbook), None
         entry = handbook.entry(category)
         message, follow_up = await _carry_out(run, tools, ticket, entry, category, reply)
+        refund = await _pay_back(run, tools, ticket) if entry.refund else None
         person = reply is None
         run.outcome("escalated" if person else "drafted" if entry.ending == "draft" else "resolved")
         return Triage(
@@ -114,6 +117,7 @@ def desk_app(
             ending="draft" if entry.ending == "draft" else "sent",
             message=message,
             follow_up=follow_up,
+            refund=refund,
         )
 
     _ = triage
@@ -182,3 +186,11 @@ async def _carry_out(
         return message, None
     text = f"For {entry.queue}: {title}.\n\n{names['customer']} wrote:\n{ticket.text}"
     return message, await run.call(tools.open_follow_up, ticket.id, title=title, text=text)
+
+
+async def _pay_back(run: Run, tools: DeskTools, ticket: Ticket) -> str | None:
+    """Pay back what the customer bought last; the refund's id, None when nothing was bought."""
+    purchase = await run.call(tools.last_purchase, ticket.customer) if ticket.customer else None
+    if purchase is None:
+        return None
+    return await run.call(tools.refund, ticket.id, account=purchase.account, cents=purchase.cents)

@@ -27,7 +27,7 @@ from .desk_model import check_model
 from .handbook import Handbook, read_handbook
 from .helpdesk import count_actions, ensure_running
 from .home import DEFAULT_HOME, HANDBOOK, MODEL_VARIABLE, DeskHome, HomeError, Orders
-from .intake import CUSTOMERS, open_tickets
+from .intake import CUSTOMERS, PURCHASES, open_tickets
 from .labelled import Labelled, LabelledError, read_labelled
 from .model_use import read_model_use
 from .report import Report, tell
@@ -176,6 +176,7 @@ async def _furnish(scene: _Scene) -> None:
         await patiently(lambda: admin().ensure_tags(sorted(tags)))
         await patiently(lambda: admin().ensure_users(sorted(scene.handbook.queues), role="Queue"))
         await patiently(lambda: admin().ensure_users(CUSTOMERS, role="Customer"))
+        await patiently(lambda: admin().ensure_purchases(PURCHASES))
 
 
 def _progress(console: Console) -> Progress:

@@ -15,9 +15,10 @@ __all__ = ["Handbook", "HandbookEntry", "HandbookError", "fill_in", "read_handbo
 
 _ANYTHING_ELSE: Final = "anything else"
 _ITEM = re.compile(r"- (?P<name>[a-z-]+): (?P<value>.+)")
-_KNOWN: Final = frozenset({"queue", "reply", "follow-up", "escalate"})
+_KNOWN: Final = frozenset({"queue", "reply", "follow-up", "refund", "escalate"})
 _REQUIRED: Final = ("queue", "reply", "escalate")
 _ENDINGS: Final = ("send", "draft")
+_REFUNDED: Final = "last purchase"
 
 
 class HandbookError(Exception):
@@ -29,14 +30,15 @@ class HandbookEntry:
     """What to do with a ticket of one category.
 
     `ending` is whether the reply is sent or kept as a draft. `follow_up` is the
-    title of a second ticket, or None. `escalate` says in words when a person
-    has to decide.
+    title of a second ticket, or None. `refund` is whether what the customer
+    bought last is paid back. `escalate` says in words when a person has to decide.
     """
 
     category: str
     queue: str
     ending: Literal["send", "draft"]
     follow_up: str | None
+    refund: bool
     escalate: str
     reply: str
 
@@ -81,7 +83,7 @@ def read_handbook(path: Path) -> Handbook:
     """Read the handbook. Raises `HandbookError`, naming the section at fault.
 
     A section is a heading of level two, the list of `queue`, `reply`,
-    `escalate` and, where needed, `follow-up`, and the reply as quoted lines.
+    `escalate` and, where needed, `follow-up` and `refund`, and the reply as quoted lines.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -108,11 +110,15 @@ def _read_section(path: Path, lines: list[str]) -> HandbookEntry:
     ending = items["reply"]
     if ending not in _ENDINGS:
         raise _at(path, category, f"has reply: {ending}; write send or draft")
+    if items.get("refund", _REFUNDED) != _REFUNDED:
+        problem = f"has refund: {items['refund']}; write {_REFUNDED} or leave the line out"
+        raise _at(path, category, problem)
     return HandbookEntry(
         category=category,
         queue=items["queue"],
         ending="send" if ending == "send" else "draft",
         follow_up=items.get("follow-up"),
+        refund="refund" in items,
         escalate=items["escalate"],
         reply=reply,
     )

@@ -6,12 +6,35 @@ from dataclasses import dataclass
 from typing import Final
 
 from .connection import patiently
+from .helpdesk import Purchase
 from .labelled import Labelled
 from .tools import DeskSource
 
-__all__ = ["CUSTOMERS", "Opened", "open_tickets", "reference_of"]
+__all__ = ["CUSTOMERS", "PURCHASES", "Opened", "open_tickets", "reference_of"]
 
 CUSTOMERS: Final = ("Ana", "Bela", "Chidi", "Dora", "Emil", "Farah", "Goran", "Hanna")
+# What each of them bought last. The accounts are the banks' published examples of IBANs.
+PURCHASES: Final = tuple(
+    Purchase(number=f"P-{number:04}", customer=customer, account=account, cents=cents)
+    for number, (customer, account, cents) in enumerate(
+        zip(
+            CUSTOMERS,
+            (
+                "DE89370400440532013000",
+                "FR1420041010050500013M02606",
+                "GB29NWBK60161331926819",
+                "ES9121000418450200051332",
+                "NL91ABNA0417164300",
+                "IT60X0542811101000000123456",
+                "BE68539007547034",
+                "AT611904300234573201",
+            ),
+            (1990, 12950, 4500, 8900, 2495, 23900, 3200, 5990),
+            strict=True,
+        ),
+        start=1,
+    )
+)
 _AT_ONCE: Final = 4
 _TITLE_CHARACTERS: Final = 60
 

@@ -79,6 +79,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str, str]]:
     waiting = len(report.waiting)
     yield "tickets", str(len(tally.tickets)), f"and {tally.follow_ups} follow-up tickets"
     yield "answered", str(answered), f"{tally.replies} replies, {tally.drafts} drafts in Roundup"
+    yield "refunds", str(tally.refunds), "paid back in Roundup"
     yield "escalated", str(report.escalated), f"{waiting} of them wait for a person's decision"
     accuracy = f"{report.right / answered:.1%}" if answered else "none"
     yield "accuracy", accuracy, f"of the answered: {report.right} tags in Roundup are the label"

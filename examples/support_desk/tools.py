@@ -1,4 +1,4 @@
-"""What the agent can do at the help desk: five tools, each with its recovery.
+"""What the agent can do at the help desk: a read and six writes, each with its recovery.
 
 A tool says how to go on when nobody knows whether its call was carried out, because the process or
 the connection ended meanwhile. Interlock does the rest: the intent is on disk before the call, and
@@ -16,6 +16,7 @@ from interlock import NOT_HAPPENED, App, EffectKey, Happened, NotHappened, Tool
 from .helpdesk import (
     ChangedError,
     HelpDesk,
+    Purchase,
     ReferenceTakenError,
     RefusedError,
     UnreachableError,
@@ -42,6 +43,8 @@ class DeskTools:
     reply: Tool[..., str]
     save_draft: Tool[..., str]
     open_follow_up: Tool[..., str]
+    last_purchase: Tool[..., Purchase | None]
+    refund: Tool[..., str]
 
 
 def declare_tools(app: App, desk: DeskSource) -> DeskTools:
@@ -80,10 +83,20 @@ def declare_tools(app: App, desk: DeskSource) -> DeskTools:
     async def open_follow_up(ticket: str, title: str, text: str, key: EffectKey) -> str:
         return await desk().open_ticket(reference=key, title=title, text=text, follow_up_of=ticket)
 
+    @app.tool(effect="read", refused=(RefusedError,), attempts=_ATTEMPTS, pause=_PAUSE)
+    async def last_purchase(customer: str) -> Purchase | None:
+        return await desk().last_purchase(customer)
+
+    @write(recovery="key")
+    async def refund(ticket: str, account: str, cents: int, key: EffectKey) -> str:
+        return await desk().refund(ticket, account=account, cents=cents, reference=key)
+
     return DeskTools(
         hand_over=hand_over,
         route=route,
         reply=reply,
         save_draft=save_draft,
         open_follow_up=open_follow_up,
+        last_purchase=last_purchase,
+        refund=refund,
     )

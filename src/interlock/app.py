@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypedDict, TypeVar, overload
 
 from pydantic import BaseModel
 
@@ -39,16 +39,18 @@ from interlock.orchestrator.agent import Agent, declare_agent
 from interlock.orchestrator.client import Client
 from interlock.orchestrator.collector import rarer_collections
 from interlock.orchestrator.executor import Executor, ExecutorOptions, Lease
+from interlock.orchestrator.gateway import Gateway
 from interlock.orchestrator.start import StartOptions
-from interlock.tools.effects import EffectClass, Recovery
+from interlock.tools.effects import Autonomy, EffectClass, Recovery
 from interlock.tools.masking.logs import mask_logs
+from interlock.tools.terms import Standing
 from interlock.tools.tool import Tool, declare_tool
 
 if TYPE_CHECKING:
     from pydantic_ai import Agent as PydanticAgent
     from pydantic_ai.models import Model
 
-    from interlock.contract import Contract
+    from interlock.contract import Contract, GroundingTerms, MaskingTerms
     from interlock.models.ask import Asker
     from interlock.orchestrator.run import Run
     from interlock.tools.masking.vault import Vault
@@ -61,6 +63,11 @@ AgentFunction = TypeVar("AgentFunction", bound=Callable[..., Awaitable[Any]])
 _LEASE_SECONDS = 3600.0
 _CHECKPOINT_SECONDS = 30.0
 _log = logging.getLogger("interlock")
+
+
+class _AgentTerms(TypedDict, total=False):
+    masking: MaskingTerms
+    grounding: GroundingTerms
 
 
 class ToolDeclaration(Protocol):
@@ -83,6 +90,8 @@ class App:
     `store` is a URL: `sqlite:///relative.db` or `sqlite:////absolute.db`. `version` names the code:
     it is recorded with every run. `contracts` is a folder of contracts, one for each agent that has
     one; `models` are models by the names that contracts may use beside Pydantic AI's own.
+    `policies` is a folder of Cedar policies, and of `people.yaml`, which says who holds which role;
+    with it no tool is called that no policy permits.
     """
 
     def __init__(
@@ -93,10 +102,12 @@ class App:
         version: str = "0",
         contracts: str | Path | None = None,
         models: Mapping[str, Model] | None = None,
+        policies: str | Path | None = None,
     ) -> None:
         self.name = name
         self.store = store
         self.version = version
+        self.policies = None if policies is None else Path(policies)
         self.contracts: dict[str, Contract] = {}
         self._runner: asyncio.Runner | None = None
         self.models = dict(models or {})
@@ -124,14 +135,13 @@ class App:
         def declare(function: AgentFunction) -> AgentFunction:
             if name in self.agents:
                 raise DeclarationError(f"agent {name!r} is declared twice in app {self.name!r}.")
-            contract = self.contracts.get(name)
             self.agents[name] = declare_agent(
                 function,
                 name=name,
                 version=version,
                 state=state,
                 concurrency=concurrency,
-                **({} if contract is None else {"masking": contract.masking}),
+                **_terms(self.contracts.get(name)),
             )
             return function
 
@@ -151,15 +161,30 @@ class App:
         refused: tuple[type[Exception], ...] = (),
         attempts: int = 3,
         pause: timedelta = timedelta(seconds=1),
-        destinations: tuple[str, ...] = (),
         sensitive: tuple[str, ...] = (),
+        owner: str = "",
+        autonomy: Autonomy = "act",
+        destinations: tuple[str, ...] = (),
+        resource: tuple[str, ...] = (),
+        amount: str | None = None,
+        dry_run: Callable[..., Any] | None = None,
         trusted: bool = False,
     ) -> ToolDeclaration:
-        """Declare a tool; see `interlock.tools.tool.Tool` for what the parameters mean.
+        """Declare a tool; what the parameters mean say `interlock.tools.tool.Tool` and, from
+        `owner` on, `interlock.tools.terms.Standing`.
 
         A tool that writes must say how it recovers from an unknown outcome. Raises
         `DeclarationError`.
         """
+        standing = Standing(
+            owner=owner,
+            autonomy=autonomy,
+            destinations=destinations,
+            resource=resource,
+            amount=amount,
+            dry_run=dry_run,
+            trusted=trusted,
+        )
 
         def declare(function: Callable[..., Any]) -> Tool[..., Any]:
             tool = declare_tool(
@@ -175,9 +200,8 @@ class App:
                 refused=refused,
                 attempts=attempts,
                 pause=pause,
-                destinations=destinations,
                 sensitive=sensitive,
-                trusted=trusted,
+                standing=standing,
             )
             if tool.name in self.tools:
                 raise DeclarationError(
@@ -233,6 +257,19 @@ class App:
         from interlock.models.ask import Asker
 
         return Asker(clock, self.contracts, self.models)
+
+    def gateway(self) -> Gateway:
+        """What every call of a tool passes: the policies, read anew. Raises `PolicyError`."""
+        if self.policies is None:
+            return Gateway()
+        from interlock.orchestrator.gateway import load_gateway
+
+        functions = {
+            name: "read" if terms.effect == "read" else "write"
+            for contract in self.contracts.values()
+            for name, terms in contract.tools.items()
+        }
+        return load_gateway(self.policies, self.tools.values(), self.agents, functions)
 
     @asynccontextmanager
     async def executor(
@@ -310,6 +347,12 @@ class App:
             # Not by a finalizer, which the collector may call while another loop is running.
             atexit.register(self._runner.close)
         return self._runner.run(execute())
+
+
+def _terms(contract: Contract | None) -> _AgentTerms:
+    if contract is None:
+        return {}
+    return {"masking": contract.masking, "grounding": contract.grounding}
 
 
 @asynccontextmanager
@@ -402,6 +445,7 @@ class LocalExecutor:
             options=options or ExecutorOptions(),
             code_version=app.version,
             asker=lambda: app.asker(clock),
+            gateway=app.gateway(),
             vault=vault,
         )
         self.client = Client(self.journal, clock, app.agents, app.version, self.executor)

@@ -8,6 +8,7 @@ names the thing, the reason and the remedy, and `fields` with the identifiers in
     │   ├── InvalidInputError        a value does not fit the declared type
     │   ├── DeclarationError         an agent or tool is declared wrongly
     │   ├── ContractError            a contract file does not say what it may say
+    │   ├── PolicyError              a policy cannot be read or does not fit the tools
     │   ├── NotFoundError            no such agent, run, inbox task, effect
     │   ├── IdempotencyConflictError the same key with another input
     │   ├── PayloadTooLargeError     a recorded value is over the limit
@@ -18,6 +19,7 @@ names the thing, the reason and the remedy, and `fields` with the identifiers in
     ├── OutcomeError                 a run's code decides what to do
     │   ├── StepFailedError          a step failed for good
     │   ├── EffectFailedError        an effect was certainly not made
+    │   │   └── NotAllowedError      a policy or a person did not allow a call
     │   ├── ChildFailedError         a child run did not complete
     │   ├── PlanFailedError          a plan was not accepted, or a step of it failed
     │   ├── AskFailedError           a model gave no answer that could be used
@@ -56,11 +58,13 @@ __all__ = [
     "InvalidInputError",
     "LoopFoundError",
     "ModelFailedError",
+    "NotAllowedError",
     "NotFoundError",
     "NotRecordableError",
     "OutcomeError",
     "PayloadTooLargeError",
     "PlanFailedError",
+    "PolicyError",
     "RefusedError",
     "ReplayMismatchError",
     "RunFailedError",
@@ -118,6 +122,15 @@ class ContractError(UsageError):
     """
 
     code = "invalid_contract"
+
+
+class PolicyError(UsageError):
+    """A policy cannot be read, is wrong, or does not fit the application's tools and agents.
+
+    The message has a line for each problem, with its file and line.
+    """
+
+    code = "invalid_policy"
 
 
 class NotFoundError(UsageError):
@@ -190,6 +203,15 @@ class EffectFailedError(OutcomeError):
     """An effect was certainly not made: the tool said so, or a person did."""
 
     code = "effect_failed"
+
+
+class NotAllowedError(EffectFailedError):
+    """A call was not made because no policy permits it, one forbids it, or a person said no.
+
+    `fields["policies"]` names the policies that decided.
+    """
+
+    code = "not_allowed"
 
 
 class ChildFailedError(OutcomeError):

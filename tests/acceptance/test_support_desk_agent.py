@@ -18,6 +18,7 @@ from examples.support_desk.handbook import read_handbook
 from examples.support_desk.helpdesk import (
     HelpDesk,
     OutcomeUnknownError,
+    Purchase,
     RunningHelpDesk,
     Ticket,
     UnreachableError,
@@ -46,6 +47,8 @@ EXAMPLES = [
 ]
 SENT_WITH_FOLLOW_UP = EXAMPLES[0]
 DRAFT = EXAMPLES[1]
+PAID_BACK = EXAMPLES[6]
+PURCHASE = Purchase(number="P-1", customer="Ana", account="DE89370400440532013000", cents=1990)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,7 @@ async def furnish(running: RunningHelpDesk) -> None:
         await admin.ensure_tags([example.category for example in EXAMPLES])
         await admin.ensure_users(sorted(read_handbook(HANDBOOK).queues), role="Queue")
         await admin.ensure_users(["Ana"], role="Customer")
+        await admin.ensure_purchases([PURCHASE])
 
 
 class LossyDesk(HelpDesk):
@@ -111,6 +115,14 @@ class LossyDesk(HelpDesk):
                 text=text,
                 customer=customer,
                 follow_up_of=follow_up_of,
+            ),
+        )
+
+    async def refund(self, ticket: str, *, account: str, cents: int, reference: str) -> str:
+        return await self._lossy(
+            f"refund {ticket}",
+            lambda: HelpDesk.refund(
+                self, ticket, account=account, cents=cents, reference=reference
             ),
         )
 
@@ -171,11 +183,12 @@ def test_every_write_happens_once_though_the_line_breaks(
     running: RunningHelpDesk, tmp_path: Path, kind: type[LossyDesk]
 ) -> None:
     async def scene() -> None:
-        sent, draft = await open_tickets(running, [SENT_WITH_FOLLOW_UP, DRAFT])
+        messages = [SENT_WITH_FOLLOW_UP, DRAFT, PAID_BACK]
+        sent, draft, paid = tickets = await open_tickets(running, messages)
         desk = kind(running)
         async with at_work(desk, tmp_path, floor=0) as executor:
-            handles = [await executor.start("triage", Incoming(ticket=t)) for t in (sent, draft)]
-            first, second = [await handle.result() for handle in handles]
+            handles = [await executor.start("triage", Incoming(ticket=t)) for t in tickets]
+            first, second, third = [await handle.result() for handle in handles]
         assert (first.category, first.ending) == ("payment_failed", "sent")
         assert (second.category, second.ending) == ("refund_status", "draft")
         ticket, count = await seen(running, sent)
@@ -185,9 +198,13 @@ def test_every_write_happens_once_though_the_line_breaks(
         ticket, count = await seen(running, draft)
         assert (ticket.tags, ticket.status) == (("refund_status",), "draft ready")
         assert (count.replies, count.drafts, count.tags, count.follow_ups) == (0, 1, 1, 0)
+        ticket, count = await seen(running, paid)
+        assert (count.replies, count.follow_ups, count.refunds) == (1, 1, 1)
+        assert (third.category, third.refund is None) == ("cancel_order", False)
         # Every write met a broken line, or this proves nothing.
         expected = {f"route {sent}", f"reply {sent}", f"follow-up {sent}"}
-        expected |= {f"route {draft}", f"save_draft {draft}"}
+        expected |= {f"route {draft}", f"save_draft {draft}", f"refund {paid}"}
+        expected |= {f"route {paid}", f"reply {paid}", f"follow-up {paid}"}
         assert desk.writes.keys() == expected
         # What was looked up and found was not sent again.
         resent = 1 if kind is LossyDesk else 2

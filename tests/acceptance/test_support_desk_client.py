@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -13,6 +14,7 @@ from examples.support_desk.helpdesk import (
     Account,
     HelpDesk,
     OutcomeUnknownError,
+    Purchase,
     ReferenceTakenError,
     RefusedError,
     RunningHelpDesk,
@@ -24,6 +26,7 @@ from examples.support_desk.helpdesk import (
 from examples.support_desk.helpdesk.tally import TicketCount
 
 numbers = itertools.count(1)
+PURCHASE = Purchase(number="P-1", customer="ana", account="DE89370400440532013000", cents=1999)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,7 @@ async def furnish(running: RunningHelpDesk) -> None:
             await admin.ensure_tags(["delivery", "damage"])
             await admin.ensure_users(["shipping-team", "returns-team"], role="Queue")
             await admin.ensure_users(["ana"], role="Customer")
+            await admin.ensure_purchases([PURCHASE])
 
 
 @asynccontextmanager
@@ -173,6 +177,22 @@ def test_a_draft_is_kept_off_the_ticket_until_it_is_sent(running: RunningHelpDes
             await desk.send_draft(draft)
         after = await count_of(desk, ticket)
         assert (after.replies, after.drafts, after.doubled) == (1, 0, 0)
+
+    as_agent(running, work)
+
+
+def test_money_is_paid_back_once_with_one_reference(running: RunningHelpDesk) -> None:
+    async def work(desk: HelpDesk, ticket: str) -> None:
+        assert await desk.last_purchase("ana") == PURCHASE
+        assert await desk.last_purchase("returns-team") is None
+        paid = partial(desk.refund, ticket, account=PURCHASE.account, reference=f"R-{ticket}")
+        first, again = [await paid(cents=1999) for _ in range(2)]
+        assert again == first
+        with pytest.raises(ReferenceTakenError, match=f"R-{ticket}"):
+            await paid(cents=2000)
+        (refund,) = [refund for refund in await desk.refunds() if refund.ticket == ticket]
+        assert (refund.id, refund.account, refund.cents) == (first, PURCHASE.account, 1999)
+        assert (await count_of(desk, ticket)).refunds == 1
 
     as_agent(running, work)
 

@@ -92,7 +92,6 @@ def test_the_model_sees_handles_and_the_tool_gets_values(tmp_path: Path) -> None
             async with desk.app.executor() as executor:
                 handle = await executor.start("pay", TICKET)
                 assert await handle.result() == "Paid iban#1, told email#1."
-            sent = json.dumps([request.body for request in model.ledger.requests])
         assert desk.paid == [(IBAN, f"for {EMAIL}, copy to {OTHER}")]
         found = desk.everything()
         for value in (IBAN, EMAIL, OTHER):

@@ -11,7 +11,7 @@ from .errors import (
     UnreachableError,
 )
 from .process import RunningHelpDesk, address_of, ensure_running, find_running
-from .records import Message, Ticket
+from .records import Message, Purchase, Refund, Ticket
 from .tally import Tally, TicketCount, count_actions
 from .tracker import Account, TrackerError, read_account
 
@@ -23,7 +23,9 @@ __all__ = [
     "Message",
     "NotMadeError",
     "OutcomeUnknownError",
+    "Purchase",
     "ReferenceTakenError",
+    "Refund",
     "RefusedError",
     "RunningHelpDesk",
     "Tally",

@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Message", "Ticket", "read_message", "read_ticket"]
+__all__ = [
+    "Message",
+    "Purchase",
+    "Refund",
+    "Ticket",
+    "read_message",
+    "read_purchase",
+    "read_refund",
+    "read_ticket",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +48,27 @@ class Message:
     effect_key: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Purchase:
+    """What a customer paid, in cents, and the account that it was paid from."""
+
+    number: str
+    customer: str
+    account: str
+    cents: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refund:
+    """Money that was paid back: `reference` is the key of the effect that did it."""
+
+    id: str
+    reference: str
+    ticket: str
+    account: str
+    cents: int
+
+
 def read_ticket(id: str, fields: dict[str, Any], etag: str = "") -> Ticket:
     """A ticket from the fields Roundup gives at `@verbose=2`."""
     return Ticket(
@@ -64,6 +94,27 @@ def read_message(id: str, fields: dict[str, Any]) -> Message:
         text=fields.get("content") or "",
         draft=bool(fields["draft"]),
         effect_key=fields["effect_key"],
+    )
+
+
+def read_purchase(fields: dict[str, Any]) -> Purchase:
+    """A purchase from the fields Roundup gives at `@verbose=2`."""
+    return Purchase(
+        number=fields["number"],
+        customer=fields["customer"]["username"],
+        account=fields["account"],
+        cents=int(fields["cents"]),
+    )
+
+
+def read_refund(id: str, fields: dict[str, Any]) -> Refund:
+    """A refund from the fields Roundup gives at `@verbose=2`."""
+    return Refund(
+        id=id,
+        reference=fields["reference"],
+        ticket=fields["issue"]["id"],
+        account=fields["account"],
+        cents=int(fields["cents"]),
     )
 
 

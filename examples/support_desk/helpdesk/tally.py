@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .desk import HelpDesk
-from .records import Message, Ticket
+from .records import Message, Refund, Ticket
 
 __all__ = ["Tally", "TicketCount", "count_actions"]
 
@@ -28,12 +28,13 @@ class TicketCount:
     drafts: int
     tags: int
     follow_ups: int
+    refunds: int
 
     @property
     def doubled(self) -> int:
         """Actions beyond the first of their kind."""
-        messages = self.replies + self.drafts
-        return sum(max(0, times - 1) for times in (messages, self.tags, self.follow_ups))
+        actions = (self.replies + self.drafts, self.tags, self.follow_ups, self.refunds)
+        return sum(max(0, times - 1) for times in actions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,11 @@ class Tally:
         return sum(count.follow_ups for count in self.tickets)
 
     @property
+    def refunds(self) -> int:
+        """Refunds paid for all tickets."""
+        return sum(count.refunds for count in self.tickets)
+
+    @property
     def doubled(self) -> int:
         """Actions beyond the first of their kind, over all tickets."""
         return sum(count.doubled for count in self.tickets)
@@ -67,12 +73,15 @@ async def count_actions(desk: HelpDesk, *, author: str) -> Tally:
     """Count what the user `author` did, over all tickets. Repeating it is safe."""
     tickets = await desk.tickets()
     messages = await desk.messages_by(author)
-    return _tally(tickets, messages)
+    return _tally(tickets, messages, await desk.refunds())
 
 
-def _tally(tickets: Iterable[Ticket], messages: Iterable[Message]) -> Tally:
+def _tally(
+    tickets: Iterable[Ticket], messages: Iterable[Message], refunds: Iterable[Refund]
+) -> Tally:
     opened = [ticket for ticket in tickets if ticket.follow_up_of is None]
     follow_ups = Counter(ticket.follow_up_of for ticket in tickets)
+    paid_back = Counter(refund.ticket for refund in refunds)
     written = Counter((message.ticket, message.draft) for message in messages)
     return Tally(
         tickets=tuple(
@@ -83,6 +92,7 @@ def _tally(tickets: Iterable[Ticket], messages: Iterable[Message]) -> Tally:
                 drafts=written[ticket.id, True],
                 tags=len(ticket.tags),
                 follow_ups=follow_ups[ticket.id],
+                refunds=paid_back[ticket.id],
             )
             for ticket in opened
         )

@@ -9,6 +9,7 @@ from interlock.contract.budgets import Budget, Budgets
 from interlock.contract.contract import Contract
 from interlock.contract.conversation import ConversationTerms
 from interlock.contract.finding import Finding, Place
+from interlock.contract.grounding import GroundingTerms
 from interlock.contract.loops import LoopTerms
 from interlock.contract.masking import MaskingTerms
 from interlock.contract.model import ModelTerms, Price
@@ -32,6 +33,7 @@ __all__ = [
     "ConversationTerms",
     "Examination",
     "Finding",
+    "GroundingTerms",
     "LoopTerms",
     "MaskingTerms",
     "ModelTerms",

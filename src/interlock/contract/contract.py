@@ -15,6 +15,7 @@ from pydantic import Field
 
 from interlock.contract.budgets import Budgets
 from interlock.contract.conversation import ConversationTerms
+from interlock.contract.grounding import GroundingTerms
 from interlock.contract.loops import LoopTerms
 from interlock.contract.masking import MaskingTerms
 from interlock.contract.model import ModelTerms, Price
@@ -68,6 +69,10 @@ class Contract(Terms):
     )
     masking: MaskingTerms = Field(
         default_factory=MaskingTerms, description="What is personal, and what a model sees of it."
+    )
+
+    grounding: GroundingTerms = Field(
+        default_factory=GroundingTerms, description="What may name where something goes."
     )
 
     @property

@@ -47,6 +47,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "run_failed": (409, "The run did not complete"),
     "step_failed": (409, "A step failed"),
     "effect_failed": (409, "An effect was not made"),
+    "not_allowed": (403, "The call is not allowed"),
     "child_failed": (409, "A child run did not complete"),
     "plan_failed": (409, "A plan was not carried out"),
     "ask_failed": (409, "No usable answer came"),
@@ -58,6 +59,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     # What only the application's author can repair.
     "invalid_declaration": (500, "An agent or tool is declared wrongly"),
     "invalid_contract": (500, "A contract is wrong"),
+    "invalid_policy": (500, "A policy is wrong"),
     "forbidden_in_run": (500, "A run's code reached outside"),
     "error": (500, "Something failed"),
     "internal": (500, "Something failed"),

@@ -41,7 +41,10 @@ __all__ = ["Batch", "Judge"]
 
 _SALT_BYTES = 16
 
-EventRow = tuple[int, int, int, int, str, int, str, int, str, bytes, bytes]
+# `bytearray`, since sqlite3 binds it as it is: for `bytes` it first looks for an adapter, which
+# takes longer than the binding.
+EventRow = tuple[int, int, int, int, str, int, str, int, str, bytearray, bytearray]
+BodyRow = tuple[int, bytearray, bytearray]
 
 
 @dataclass(slots=True)
@@ -50,7 +53,7 @@ class Batch:
 
     streams: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     events: list[EventRow] = field(default_factory=list[EventRow])
-    bodies: list[tuple[int, bytes, bytes]] = field(default_factory=list[tuple[int, bytes, bytes]])
+    bodies: list[BodyRow] = field(default_factory=list[BodyRow])
     folds: list[Fold] = field(default_factory=list[Fold])
     last_hash: bytes = NO_HASH
 
@@ -141,10 +144,22 @@ class Judge:
                     raise PayloadTooLargeError("a body is over the limit")
                 salt = self._salt()
                 commitment = commit_to(salt, body)
-                self._add_body((position, salt, body))
+                self._add_body((position, bytearray(salt), bytearray(body)))
             text = encode_header(header) if header else "{}"
             self._add_event(
-                (position, stream_id, seq, epoch, kind, version, key, at_us, text, commitment, last)
+                (
+                    position,
+                    stream_id,
+                    seq,
+                    epoch,
+                    kind,
+                    version,
+                    key,
+                    at_us,
+                    text,
+                    bytearray(commitment),
+                    bytearray(last),
+                )
             )
             last = event_hash(last, commitment, stream, seq, epoch, kind, version, key, at_us, text)
             if kind in PROJECTIONS or (header and _touches_projections(header)):

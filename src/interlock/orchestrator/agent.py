@@ -12,13 +12,15 @@ import rfc8785
 from pydantic import BaseModel, ValidationError
 
 from interlock.base.codec import Codec, codec_for, describe, hints
+from interlock.contract.grounding import GroundingTerms
 from interlock.contract.masking import MaskingTerms
 from interlock.errors import DeclarationError, InvalidInputError
 
 __all__ = ["Agent", "declare_agent", "same_input"]
 
 
-_NO_TERMS: Final = MaskingTerms()
+_NO_MASKING: Final = MaskingTerms()
+_NO_GROUNDING: Final = GroundingTerms()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,8 @@ class Agent:
     output: Codec[Any] = field(repr=False)
     state: type[BaseModel] | None
     concurrency: int | None
-    masking: MaskingTerms = _NO_TERMS
+    masking: MaskingTerms = _NO_MASKING
+    grounding: GroundingTerms = _NO_GROUNDING
 
     def sensitive_in(self, part: str) -> dict[str, list[str]]:
         """The header field that has views hide what is sensitive in its `input` or `result`."""
@@ -52,7 +55,8 @@ def declare_agent(
     version: str = "1",
     state: type[BaseModel] | None = None,
     concurrency: int | None = None,
-    masking: MaskingTerms = _NO_TERMS,
+    masking: MaskingTerms = _NO_MASKING,
+    grounding: GroundingTerms = _NO_GROUNDING,
 ) -> Agent:
     """Check an agent's declaration and build it.
 
@@ -85,6 +89,7 @@ def declare_agent(
         state=state,
         concurrency=concurrency,
         masking=masking,
+        grounding=grounding,
     )
 
 

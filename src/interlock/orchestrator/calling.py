@@ -6,7 +6,9 @@ from typing import Any
 
 from interlock.base.codec import canonical
 from interlock.base.identifier import derived_id
+from interlock.errors import NotAllowedError
 from interlock.orchestrator.calls import EffectOperation
+from interlock.orchestrator.gateway import Call, plain_arguments
 from interlock.orchestrator.retry import Retry
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.steps import StepOperation, StepPlan, is_async
@@ -33,9 +35,15 @@ async def call_tool(
     vault = None if by_model else session.run_vault()
     if vault is not None:
         tool = revealed(tool, vault)
-    if tool.effect == "read":
-        return await session.issue(_read(session, name, tool, values))
+    gateway = session.services.gateway
+    if not tool.writes:
+        result = await session.issue(_read(session, name, tool, values))
+        if tool.standing.trusted:
+            session.sources.add(tool.name, result)
+        return result
     operation = EffectOperation(session, tool, values, name)
+    if gateway.concerns(tool):
+        operation.judged_by(gateway, session.sources, session.row.tenant)
 
     def name_effect(key: str) -> None:
         operation.effect_key = EffectKey(
@@ -48,10 +56,14 @@ async def call_tool(
 def _read(
     session: Session, name: str, tool: Tool[Any, Any], values: dict[str, Any]
 ) -> StepOperation:
+    judged: dict[str, Any] = {}
+
     async def call_async() -> Any:
+        judged.update(_judged(session, tool, values))
         return await tool.function(**values)
 
     def call_sync() -> Any:
+        judged.update(_judged(session, tool, values))
         return tool.function(**values)
 
     awaited = is_async(tool.function)
@@ -65,6 +77,31 @@ def _read(
         tool.timeout,
         None,
         awaited,
+        judged,
         tool.sensitive,
     )
     return StepOperation(session, name, plan)
+
+
+def _judged(session: Session, tool: Tool[Any, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """What the policies say of a read, as its event carries it. Raises `NotAllowedError`."""
+    gateway = session.services.gateway
+    if gateway.policies is None:
+        return {}
+    call = Call(
+        agent=session.agent_name,
+        tenant=session.row.tenant,
+        tool=tool,
+        arguments=plain_arguments(values, f"tool {tool.name!r}"),
+    )
+    decision = gateway.judge(call, session.sources, session.clock.now_us())
+    if decision.verdict == "allow":
+        return gateway.header(decision)
+    why = decision.reason
+    if decision.verdict == "ask":
+        why += ", and a read cannot wait for one: permit it or forbid it"
+    raise NotAllowedError(
+        f"tool {tool.name!r} is not allowed: {why}.",
+        tool=tool.name,
+        policies=list(decision.policies),
+    )

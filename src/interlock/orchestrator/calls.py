@@ -22,12 +22,15 @@ from interlock.errors import (
     EffectFailedError,
     InterlockError,
     InvalidInputError,
+    NotAllowedError,
     ReplayMismatchError,
 )
 from interlock.journal.event import Draft, Header
 from interlock.journal.guard import Guard, Refused, TakesMail
 from interlock.journal.rows import Mail
+from interlock.orchestrator.gateway import Gateway
 from interlock.orchestrator.operation import UNSET, Operation, OperationHost, read_object
+from interlock.orchestrator.permitting import Permitting
 from interlock.orchestrator.retry import Retry
 from interlock.orchestrator.steps import is_async
 from interlock.tools.effects import (
@@ -38,6 +41,7 @@ from interlock.tools.effects import (
     NotHappened,
     next_action,
 )
+from interlock.tools.provenance import Sources
 from interlock.tools.tool import Tool, key_parameter_of
 
 __all__ = ["EffectOperation"]
@@ -61,9 +65,14 @@ class EffectOperation(Operation):
             "effect_resolved",
             "resolution_refused",
             "task_opened",
+            "task_expired",
+            "approval_given",
+            "approval_granted",
+            "call_edited",
+            "effect_denied",
         }
     )
-    ends = frozenset({"effect_completed", "effect_failed"})
+    ends = frozenset({"effect_completed", "effect_failed", "effect_denied"})
     wait_kind = "effect"
     __slots__ = (
         "arguments",
@@ -73,6 +82,7 @@ class EffectOperation(Operation):
         "late",
         "log",
         "looking_up",
+        "permitting",
         "recording",
         "stopped",
         "task",
@@ -92,6 +102,8 @@ class EffectOperation(Operation):
         self.arguments = arguments
         self.log = EffectLog()
         self.effect_key = EffectKey("")
+        # None where nothing has to be judged: no policies, and nothing in the declaration.
+        self.permitting: Permitting | None = None
         # True only between the acknowledged intent and the call, in the process that wrote it.
         self.fresh = False
         # One thing at a time: what is next is decided when the last record is folded.
@@ -112,6 +124,27 @@ class EffectOperation(Operation):
         resolved = draft.kind == "effect_resolved" and draft.header["verdict"] != "not_happened"
         return resolved or draft.kind in self.ends
 
+    def judged_by(self, gateway: Gateway, sources: Sources, tenant: str) -> None:
+        """Have the call judged before anything of it begins."""
+        self.permitting = Permitting(
+            self,
+            gateway,
+            sources,
+            tenant=tenant,
+            ready=self._record_intent,
+            preview=lambda: self._spawn(self._preview),
+        )
+
+    def with_cancellation(self) -> tuple[Draft, ...]:
+        """Nobody needs to approve any more."""
+        if self.permitting is None or not self.permitting.asked:
+            return ()
+        return (Draft("task_withdrawn", self.key, {"task": self.permitting.log.task}),)
+
+    def left_over(self) -> tuple[Draft, ...]:
+        """The same, where the run's code ends without the result."""
+        return self.with_cancellation()
+
     def go_live(self) -> None:
         """Follow what was intended; begin what was not, unless the code has turned away."""
         if self.log.state == "new" and (self.cancel_asked or self.future is None):
@@ -126,7 +159,7 @@ class EffectOperation(Operation):
     def abandon(self) -> None:
         """The effect is followed to its end all the same."""
 
-    def _record(
+    def record(
         self,
         draft: Draft,
         *,
@@ -144,6 +177,9 @@ class EffectOperation(Operation):
         self.recording = False
         if kind == "effect_intended":
             self._check_intent(header, body)
+        if self.log.state == "new" and kind != "effect_intended":
+            self._apply_permission(kind, header, body)
+            return
         self.log.apply(kind, header, self.session.now_us)
         match kind:
             case "effect_completed":
@@ -156,6 +192,21 @@ class EffectOperation(Operation):
                 self.fresh = kind == "effect_intended" and self.session.live
                 if self.session.live:
                     self.start()
+
+    def _apply_permission(self, kind: str, header: Header, body: bytes | None) -> None:
+        if self.permitting is not None:
+            self.permitting.apply(kind, header)
+        match kind:
+            case "effect_denied":
+                self.log.state = "settled"
+                self.reject(self._denied_error(header, read_failure(body)))
+                return
+            case "call_edited":
+                self.arguments = self.tool.bind((), read_object(body))
+            case _:
+                pass
+        if self.session.live:
+            self.start()
 
     def _resolved(self, data: dict[str, Any]) -> None:
         if self.log.verdict == "happened":
@@ -210,7 +261,11 @@ class EffectOperation(Operation):
                 pass
 
     def due(self) -> None:
-        """The pause is over."""
+        """The pause is over, or a person's time to approve."""
+        if self.permitting is not None and self.log.state == "new" and self.permitting.asked:
+            if not self.recording:
+                self.permitting.due()
+            return
         self.start()
 
     def wake_at_us(self) -> int | None:
@@ -219,7 +274,7 @@ class EffectOperation(Operation):
             return self.log.not_before_us or None
         if self.log.state == "unknown" and not self.log.asked:
             return max(self.log.unknown_since_us + self._settle_us(), self.log.not_before_us)
-        return None
+        return None if self.permitting is None else self.permitting.due_us()
 
     def _settle_us(self) -> int:
         pause_us = 0 if self.log.cannot_tells == 0 else _LOOKUP_PAUSE_US << self.log.cannot_tells
@@ -239,15 +294,42 @@ class EffectOperation(Operation):
             # unknown it is called again all the same: only that makes the outcome known.
             self._give_up("cancelled before it was sent")
             return
+        # What recovers an effect, or makes it after it certainly was not, needs no new permission.
+        if self.permitting is None or self.log.intents:
+            self._record_intent({}, ())
+            return
+        self.permitting.seek(self.arguments)
+        self.arm(self.permitting.due_us())
+
+    def _record_intent(self, more: dict[str, Any], guards: tuple[Guard, ...]) -> None:
         header = {
             "effect_key": self.effect_key,
             "tool": self.tool.name,
             "tool_version": self.tool.version,
             "recovery": self.tool.recovery,
             **self.tool.sensitive_in("args"),
+            **more,
         }
         body = canonical(self.arguments, self._label())
-        self._record(Draft("effect_intended", self.key, header, body))
+        self.record(Draft("effect_intended", self.key, header, body), guards=guards)
+
+    async def _preview(self) -> tuple[Draft | None, Any]:
+        """Ask the dry run what the call would do, for the person who is asked."""
+        permitting, arguments = self.permitting, self.arguments
+        said: Any
+        try:
+            dry_run = self.tool.standing.dry_run
+            said = await self._call(dry_run, self.tool.timeout.total_seconds())
+            shown = canonical(said, f"the dry run of {self._label()}")
+        except asyncio.CancelledError:
+            if self.stopped:
+                raise
+            shown = canonical({"failed": "the dry run was cancelled"}, "dry run")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a person is shown what it was
+            shown = canonical({"failed": failure_of(error).sentence()}, "dry run")
+        if permitting is not None and arguments is self.arguments:
+            permitting.dry_run = shown
+        return None, UNSET
 
     def _give_up(self, why: str) -> None:
         if self.log.intents == 0:
@@ -255,7 +337,7 @@ class EffectOperation(Operation):
             return
         failure = Failure((), why)
         header = {"effect_key": self.effect_key, "reason": "cancelled"}
-        self._record(Draft("effect_failed", self.key, header, failure.encode()))
+        self.record(Draft("effect_failed", self.key, header, failure.encode()))
 
     def _send_or_unknown(self) -> None:
         if not self.fresh:
@@ -282,7 +364,9 @@ class EffectOperation(Operation):
             if self.task is asyncio.current_task():
                 self.task = None
             if draft is not None:
-                self._record(draft, value=value)
+                self.record(draft, value=value)
+            elif self.log.state == "new" and not self.stopped:
+                self.start()
             self.session.working(-1)
 
     # The call.
@@ -350,7 +434,7 @@ class EffectOperation(Operation):
         except InterlockError:
             # It happened, but its result cannot be kept: recovery, or a person, has to supply one.
             return False
-        self._record(Draft("effect_completed", self.key, self._completed_header(), body))
+        self.record(Draft("effect_completed", self.key, self._completed_header(), body))
         return True
 
     def _completed_header(self) -> dict[str, Any]:
@@ -364,10 +448,10 @@ class EffectOperation(Operation):
         header: dict[str, Any] = {"effect_key": self.effect_key}
         if self._is_refused(error):
             header["reason"] = failure.name()
-            self._record(Draft("effect_failed", self.key, header, failure.encode()))
+            self.record(Draft("effect_failed", self.key, header, failure.encode()))
         else:
             header["verdict"] = "not_happened"
-            self._record(Draft("effect_looked_up", self.key, header, failure.encode()))
+            self.record(Draft("effect_looked_up", self.key, header, failure.encode()))
         return True
 
     def _is_refused(self, error: BaseException) -> bool:
@@ -390,7 +474,7 @@ class EffectOperation(Operation):
 
     def _record_unknown(self, reason: str, failure: Failure) -> None:
         header = {"effect_key": self.effect_key, "reason": reason}
-        self._record(Draft("effect_unknown", self.key, header, failure.encode()))
+        self.record(Draft("effect_unknown", self.key, header, failure.encode()))
 
     # Recovery.
 
@@ -432,12 +516,14 @@ class EffectOperation(Operation):
             **self.tool.sensitive_in("args", "arguments"),
         }
         body = canonical(question, self._label())
-        self._record(Draft("task_opened", self.key, header, body))
+        self.record(Draft("task_opened", self.key, header, body))
 
     def wants(self, mail: Mail) -> bool:
         """A person's word about this effect."""
         # A person's word goes before a lookup that is under way, but not before a call that is.
         idle = self.task is None or self.looking_up
+        if self.log.state == "new" and self.permitting is not None:
+            return self.open and idle and not self.recording and self.permitting.wants(mail)
         if not (self.open and idle and not self.recording and self.log.state == "unknown"):
             return False
         if mail.kind == "decision":
@@ -446,6 +532,9 @@ class EffectOperation(Operation):
 
     def take(self, mail: Mail) -> None:
         """Record the person's word."""
+        if self.log.state == "new" and self.permitting is not None:
+            self.permitting.take(mail)
+            return
         self._drop_lookup()
         verdict, problem = self._read_resolution(mail)
         by = mail.header.get("by", "")
@@ -461,7 +550,7 @@ class EffectOperation(Operation):
         withdrawn: tuple[Draft, ...] = ()
         if self.log.asked and closed != self.log.task and not problem:
             withdrawn = (Draft("task_withdrawn", self.key, {"task": self.log.task}),)
-        self._record(draft, guards=(TakesMail(mail.message_id),), also=withdrawn)
+        self.record(draft, guards=(TakesMail(mail.message_id),), also=withdrawn)
 
     def _drop_lookup(self) -> None:
         if self.task is not None:
@@ -487,9 +576,12 @@ class EffectOperation(Operation):
         return verdict, ""
 
     def refused(self, refusal: Refused) -> None:
-        """The message was taken meanwhile."""
+        """The message was taken meanwhile, or the permission does not hold."""
         self.recording = False
-        self.start()
+        if self.log.state == "new" and self.permitting is not None:
+            self.permitting.refused(refusal.reason)
+        if not self.recording:
+            self.start()
 
     def stop(self) -> None:
         """The claim ends; the call, if one is under way, is unknown to the next one."""
@@ -505,6 +597,8 @@ class EffectOperation(Operation):
 
     def waits_for(self) -> str:
         """In words."""
+        if self.log.state == "new" and self.permitting is not None:
+            return self.permitting.waits_for()
         if self.log.asked:
             return f"a person: did effect {self.effect_key} of tool {self.tool.name!r} happen?"
         if self.log.state == "unknown":
@@ -513,6 +607,8 @@ class EffectOperation(Operation):
 
     def unblocked_by(self) -> str:
         """Who can end it."""
+        if self.log.state == "new" and self.permitting is not None:
+            return self.permitting.unblocked_by()
         return f"interlock effects resolve {self.effect_key}" if self.log.asked else "time"
 
     def _decode(self, body: bytes | None) -> Any:
@@ -524,6 +620,15 @@ class EffectOperation(Operation):
             error_types=failure.types,
             effect_key=self.effect_key,
             tool=self.tool.name,
+        )
+
+    def _denied_error(self, header: Header, failure: Failure) -> InterlockError:
+        return NotAllowedError(
+            f"{self._label()} is not allowed: {failure.sentence()}",
+            error_types=failure.types,
+            effect_key=self.effect_key,
+            tool=self.tool.name,
+            policies=list(header.get("policies", ())),
         )
 
     def _mismatch(self, recorded: str, now: str) -> ReplayMismatchError:

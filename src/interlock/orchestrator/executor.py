@@ -32,6 +32,7 @@ from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.blocking import refuse_blocking_calls
 from interlock.orchestrator.ending import cancel_children, child_message, open_holds
 from interlock.orchestrator.feed import Feed
+from interlock.orchestrator.gateway import Gateway
 from interlock.orchestrator.history import History
 from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
@@ -92,6 +93,7 @@ class Executor:
         options: ExecutorOptions,
         code_version: str,
         asker: Callable[[], Asker],
+        gateway: Gateway | None = None,
         session_type: type[Session] = Session,
         vault: Vault | None = None,
     ) -> None:
@@ -105,6 +107,7 @@ class Executor:
         self.failure: StorageError | None = None
         self.feed = Feed()
         self.vault = vault
+        self.gateway = gateway or Gateway()
         self._make_asker = asker
         self._asker: Asker | None = None
         self._lease = lease

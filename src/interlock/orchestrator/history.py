@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from interlock.errors import BodyErasedError
 from interlock.journal.event import Entry
 
-__all__ = ["History", "person_in"]
+__all__ = ["History", "at_path", "person_in"]
 
 # Events of a run's stream that no operation is the fold of.
 _BOOKKEEPING: Final = frozenset(
@@ -78,12 +78,16 @@ class History:
             yield entry
 
 
-def person_in(body: bytes, path: str | None) -> str:
-    """The text or number that a dotted path (`input.customer`) leads to in a run's input, or ""."""
-    if path is None:
-        return ""
-    value: Any = json.loads(body)
+def at_path(given: Any, path: str) -> Any:
+    """What a dotted path (`input.customer`) leads to in a run's input; None where to nothing."""
+    value = given
     for name in path.split(".")[1:]:
         fields = cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
         value = fields.get(name)
+    return value
+
+
+def person_in(body: bytes, path: str | None) -> str:
+    """The text or number that a path leads to in a run's recorded input, or nothing."""
+    value = None if path is None else at_path(json.loads(body), path)
     return str(value) if isinstance(value, (str, int)) else ""

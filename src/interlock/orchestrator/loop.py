@@ -16,6 +16,7 @@ import collections
 import inspect
 import sys
 import sysconfig
+import weakref
 import zlib
 from asyncio import events, tasks
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
@@ -120,6 +121,8 @@ class TaskNode:
         return f"{self.path}/{name}#{count}"
 
 
+_Hook = Callable[[AsyncGenerator[Any, Any]], None]
+_MANY_GENERATORS: Final = 1_000
 _NODE: ContextVar[TaskNode] = ContextVar("interlock_task_node")
 
 
@@ -210,12 +213,11 @@ class RunLoop(asyncio.AbstractEventLoop):
         self._salt = salt
         self._outer = outer
         self._thread = 0
-        # Those of the outer loop: as long as it runs, they are the same.
-        self._host_hooks: Any = None
         self._ready: collections.deque[events.Handle] = collections.deque()
         self.time_us = 0
         self._tasks: set[_Task] = set()
         self._closed = False
+        self._generators_end: object = None
         self._root = TaskNode("")
         self._batch: _Batch | None = None
 
@@ -230,23 +232,18 @@ class RunLoop(asyncio.AbstractEventLoop):
             return
         events._set_running_loop(self)
         self._thread = thread_id()
-        hooks = self._host_hooks
-        if hooks is None:
-            hooks = self._host_hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(None, self._finalized)
+        if sys.get_asyncgen_hooks()[1] is not self._generators_end:
+            self._generators_end = _watch_generators()
         try:
             self._turn_until_rest()
         finally:
-            sys.set_asyncgen_hooks(*hooks)
             self._thread = 0
             events._set_running_loop(self._outer)
 
-    def _finalized(self, generator: AsyncGenerator[Any, Any]) -> None:
-        # Those of code that was torn down are dropped with it: whoever awaited them is closed, and
-        # before Python 3.13 that does not reach into them, so nobody could close them any more.
-        finalizer = None if self._host_hooks is None else self._host_hooks.finalizer
-        if not self._closed and finalizer is not None:
-            finalizer(generator)
+    @property
+    def closed(self) -> bool:
+        """Whether the run's code was torn down."""
+        return self._closed
 
     def runs_here(self) -> bool:
         """Whether the caller is the run's own code, and not a step, a tool or a thread."""
@@ -436,6 +433,63 @@ def _discard(task: asyncio.Task[Any]) -> None:
     # The code is being forgotten, and with it whatever its `finally` blocks raise.
     with suppress(BaseException):
         task.get_coro().close()
+
+
+def _watch_generators() -> object:
+    """See to this thread's asynchronous generators; what tells that it is done: the finalizer."""
+    hooks = sys.get_asyncgen_hooks()
+    watch = getattr(hooks.finalizer, "__self__", None)
+    if not isinstance(watch, _Generators):
+        watch = _Generators(hooks.firstiter, hooks.finalizer)
+        sys.set_asyncgen_hooks(watch.on_first, watch.on_last)
+    return watch.on_last
+
+
+class _Generators:
+    """A thread's asynchronous generators, those of runs told apart from the host's own.
+
+    The host sees only its own begin: it would close those of a run when it stops. One that is let
+    go of unfinished is the host's to close, except those of code that was torn down: they are
+    dropped with it, since whoever awaited them is closed, and before Python 3.13 that does not
+    reach into them. Hooks of each run's own would have to be set whenever its code goes on, and
+    every setting is an audit event.
+    """
+
+    def __init__(self, first: _Hook | None, last: _Hook | None) -> None:
+        self._first = first
+        self._last = last
+        # A weak reference to the generator itself is gone before it is finalized. A number that is
+        # used again is of a new generator, which was seen to begin.
+        self._owners: dict[int, weakref.ref[RunLoop]] = {}
+        self._clear_at = _MANY_GENERATORS
+        # One object each, since they are compared: methods are bound anew at every look.
+        self.on_first: Final = self._begun
+        self.on_last: Final = self._let_go
+
+    def _begun(self, generator: AsyncGenerator[Any, Any]) -> None:
+        loop = events._get_running_loop()
+        if isinstance(loop, RunLoop):
+            self._owners[id(generator)] = weakref.ref(loop)
+            if len(self._owners) >= self._clear_at:
+                self._clear()
+            return
+        self._owners.pop(id(generator), None)
+        if self._first is not None:
+            self._first(generator)
+
+    def _let_go(self, generator: AsyncGenerator[Any, Any]) -> None:
+        owner = self._owners.pop(id(generator), None)
+        if owner is not None:
+            loop = owner()
+            if loop is None or loop.closed:
+                return
+        if self._last is not None:
+            self._last(generator)
+
+    def _clear(self) -> None:
+        """Forget those of runs that are gone: most ended, and nobody told of it."""
+        self._owners = {number: owner for number, owner in self._owners.items() if owner()}
+        self._clear_at = _MANY_GENERATORS + 2 * len(self._owners)
 
 
 class _Batch:

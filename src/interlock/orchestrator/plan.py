@@ -247,7 +247,7 @@ def _repeated_writes(planning: Planning, plan: Plan, progress: _Progress) -> Ite
         return
     for step in plan.steps:
         tool = planning.tools.get(step.tool)
-        if tool is None or tool.effect != "write":
+        if tool is None or tool.effect == "read":
             continue
         try:
             form = _form(tool.name, tool.bind((), resolved(step.arguments, progress.known)))
@@ -383,7 +383,7 @@ async def _step(
         return _Outcome("failed", Failure(error.error_types, error.message))
     progress.values[step.id] = value
     progress.known[step.id] = tool.result.dump(value)
-    if tool.effect == "write":
+    if tool.effect != "read":
         progress.made[step.id] = form
     return _Outcome("done")
 

@@ -8,6 +8,7 @@ at a time. When nothing is in flight and everything waits, it suspends: nothing 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import zlib
 from collections.abc import Callable, Sequence
@@ -32,11 +33,13 @@ from interlock.journal.rows import BudgetRow, Mail, RunRow
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import Ending, end_of_run, ended_row, waiting_for_children
 from interlock.orchestrator.feed import Feed
-from interlock.orchestrator.history import History, person_in
+from interlock.orchestrator.gateway import Gateway
+from interlock.orchestrator.history import History, at_path, person_in
 from interlock.orchestrator.loop import RunLoop, user_line
 from interlock.orchestrator.mailbox import Mailbox
 from interlock.orchestrator.operation import UNSET, DurableFuture, Operation, OperationHost
 from interlock.orchestrator.waits import ChildOperation, TimerOperation
+from interlock.tools.provenance import Sources
 
 if TYPE_CHECKING:
     from interlock.models.ask import Asker
@@ -63,6 +66,7 @@ class Services(Protocol):
     worker: str
 
     feed: Feed
+    gateway: Gateway
     vault: Vault | None
 
     def asker(self) -> Asker:
@@ -134,6 +138,7 @@ class Session(OperationHost):
         self.wake_at_us: int | None = None
         self.state_body: Callable[[], bytes | None] = lambda: None
         self.recorded_state = history.recorded_state()
+        self._sources: Sources | None = None
         self._operations: dict[str, Operation] = {}
         self._discarded: set[str] = set()
         self._busy = 0
@@ -154,6 +159,19 @@ class Session(OperationHost):
         self._loop.time_us = self.now_us
         self._body_of = body_of
         self._root: asyncio.Task[Any] | None = None
+
+    @property
+    def sources(self) -> Sources:
+        """What the run may rely on: its input, and what trusted tools have answered."""
+        if self._sources is None:
+            vault = self.run_vault()
+            self._sources = Sources(None if vault is None else vault.reveal_value)
+            terms = self.agent.grounding
+            given = json.loads(self.history.input())
+            for path in terms.input:
+                self._sources.add("the run's input", at_path(given, path))
+            self._sources.add("the contract", list(terms.values))
+        return self._sources
 
     # From claim to live.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final, NamedTuple, cast
 
@@ -64,7 +64,10 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 class StepPlan(NamedTuple):
-    """What to run and under which limits. `noun` is `step`, or `read` for a tool that reads."""
+    """What to run and under which limits. `noun` is `step`, or `read` for a tool that reads.
+
+    `said` is what the function leaves for the header of the event that completes it.
+    """
 
     noun: str
     function: Callable[[], Any]
@@ -75,6 +78,7 @@ class StepPlan(NamedTuple):
     timeout: timedelta | None
     total_timeout: timedelta | None
     is_async: bool
+    said: Mapping[str, Any] | None = None
     # Paths into arguments and result that no view shows (`args.iban`).
     sensitive: tuple[str, ...] = ()
 
@@ -178,7 +182,8 @@ class StepOperation(Operation):
             self._failed(error)
         else:
             encoded, value = body
-            self.session.record(self, self._draft("completed", {}, encoded), value=value)
+            said = dict(self.plan.said) if self.plan.said else {}
+            self.session.record(self, self._draft("completed", said, encoded), value=value)
         finally:
             self.task = None
             self.session.working(-1)

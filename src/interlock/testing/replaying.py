@@ -62,6 +62,7 @@ class _Replay:
         self.acting = Acting()
         self.loop: asyncio.AbstractEventLoop = loop
         self.feed = Feed()
+        self.gateway = app.gateway()
         self._app = app
         self.is_over = loop.create_future()
 

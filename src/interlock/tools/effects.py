@@ -18,6 +18,7 @@ __all__ = [
     "CANNOT_TELL",
     "NOT_HAPPENED",
     "Action",
+    "Autonomy",
     "CannotTell",
     "EffectClass",
     "EffectKey",
@@ -33,7 +34,8 @@ __all__ = [
 T = TypeVar("T")
 
 EffectKey = NewType("EffectKey", str)
-EffectClass = Literal["read", "write"]
+EffectClass = Literal["read", "write", "irreversible"]
+Autonomy = Literal["suggest", "draft", "act"]
 Recovery = Literal["key", "lookup", "repeatable", "never"]
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from interlock.base.codec import Codec, codec_for, describe, hints, problems
 from interlock.errors import DeclarationError, InvalidInputError
 from interlock.tools.effects import EffectClass, EffectKey, NotMadeError, Recovery
+from interlock.tools.terms import Standing, check_standing
 
 __all__ = ["Tool", "declare_tool", "key_parameter_of"]
 
@@ -38,9 +39,8 @@ class Tool(Generic[P, T]):
     `refused` are those that also mean that another attempt would end the same (of a read: that it
     is not worth one). `attempts` bounds how often a call that was certainly not made, and not
     refused, or a read that failed, is made in all, with pauses that double from `pause` up to a
-    minute. `destinations` are the arguments that say who gets it or where it goes; `sensitive` are
-    dotted paths into arguments (`args.iban`) and result (`result.email`) that no view shows;
-    `trusted` tells whether what it answers is a source to ground destinations in (a directory).
+    minute. `sensitive` are dotted paths into arguments (`args.iban`) and result (`result.email`) that
+    no view shows. `standing` is what rights and people need to know of it.
     """
 
     name: str
@@ -58,9 +58,13 @@ class Tool(Generic[P, T]):
     key_parameter: str | None
     arguments: type[BaseModel]
     result: Codec[T] = field(repr=False)
-    destinations: tuple[str, ...] = ()
     sensitive: tuple[str, ...] = ()
-    trusted: bool = False
+    standing: Standing = field(default_factory=Standing)
+
+    @property
+    def writes(self) -> bool:
+        """Whether a call changes something outside."""
+        return self.effect != "read"
 
     def bind(self, positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
         """A call's arguments as plain validated values by name, without the hidden ones.
@@ -135,9 +139,8 @@ def declare_tool(
     refused: tuple[type[Exception], ...] = (),
     attempts: int = 3,
     pause: timedelta = timedelta(seconds=1),
-    destinations: tuple[str, ...] = (),
     sensitive: tuple[str, ...] = (),
-    trusted: bool = False,
+    standing: Standing | None = None,
 ) -> Tool[P, T]:
     """Check a tool's declaration and build it.
 
@@ -148,7 +151,9 @@ def declare_tool(
     _check(label, effect, recovery, lookup, key_parameter)
     if lookup is not None:
         _check_lookup(label, lookup, [parameter.name for parameter in parameters])
-    _check_marks(label, [p.name for p in parameters], destinations, sensitive)
+    _check_sensitive(label, [p.name for p in parameters], sensitive)
+    standing = standing or Standing()
+    check_standing(label, standing, parameters, writes=effect != "read")
     if attempts < 1:
         raise DeclarationError(f"tool {label!r}: attempts={attempts}; at least 1 is needed.")
     if timeout <= _NO_TIME or min(settle, pause) < _NO_TIME:
@@ -172,9 +177,8 @@ def declare_tool(
         key_parameter=key_parameter,
         arguments=_arguments_model(label, parameters),
         result=codec_for(hints(function).get("return", Any)),
-        destinations=destinations,
         sensitive=sensitive,
-        trusted=trusted,
+        standing=standing,
     )
 
 
@@ -211,15 +215,8 @@ def _check(
         )
 
 
-def _check_marks(
-    name: str, parameters: list[str], destinations: tuple[str, ...], sensitive: tuple[str, ...]
-) -> None:
+def _check_sensitive(name: str, parameters: list[str], sensitive: tuple[str, ...]) -> None:
     has = ", ".join(parameters) or "none"
-    for argument in destinations:
-        if argument not in parameters:
-            raise DeclarationError(
-                f"tool {name!r}: destination {argument!r} is none of its arguments ({has})."
-            )
     for path in sensitive:
         root, _, rest = path.partition(".")
         argument = rest.partition(".")[0]

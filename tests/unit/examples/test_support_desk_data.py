@@ -67,6 +67,7 @@ def test_every_reply_names_the_customer_and_the_ticket() -> None:
 def test_the_handbook_asks_for_each_kind_of_ending() -> None:
     entries = [HANDBOOK.entry(category) for category in HANDBOOK.categories]
     assert {entry.ending for entry in entries} == {"send", "draft"}
+    assert {entry.refund for entry in entries} == {True, False}
     follow_ups = [entry.follow_up_to(customer="Ana", reference="T-7") for entry in entries]
     assert None in follow_ups
     assert all("T-7" in title for title in follow_ups if title is not None)
@@ -87,6 +88,7 @@ def test_a_category_without_a_section_gets_the_general_one() -> None:
         (SECTION.replace("> ", "- ", 1) + ELSE, "'a' has the line '- Hello"),
         (SECTION.replace("send", "post") + ELSE, "'a' has reply: post; write send or draft"),
         (SECTION.replace("- queue", "- qeue") + ELSE, "'a' has the line '- qeue: q'"),
+        (SECTION.replace("- queue", "- refund: all\n- queue") + ELSE, "'a' has refund: all; write"),
         ("## a\n- queue: q\n- reply: send\n- escalate: e\n" + ELSE, "'a' has no reply"),
     ],
 )

@@ -15,6 +15,7 @@ STATUSES = ("new", "open", "draft ready", "answered", "escalated", "closed")
 def extend(db: Any) -> None:
     """Add the desk's properties and roles to an opened database."""
     _add_properties(db)
+    _add_payments(db)
     _define_intake(db)
     _define_agent(db)
     _define_queue(db)
@@ -44,6 +45,28 @@ def _add_properties(db: Any) -> None:
     _add(db.msg, "draft", hyperdb.Boolean())
 
 
+def _add_payments(db: Any) -> None:
+    """What customers have paid, and what was paid back to them."""
+    new_class: Any = db.keyword.__class__
+    new_class(
+        db,
+        "purchase",
+        number=hyperdb.String(),
+        customer=hyperdb.Link("user"),
+        account=hyperdb.String(),
+        cents=hyperdb.Integer(),
+    ).setkey("number")
+    # The key makes a refund safe to repeat: Roundup refuses a second one with it.
+    new_class(
+        db,
+        "refund",
+        reference=hyperdb.String(),
+        issue=hyperdb.Link("issue"),
+        account=hyperdb.String(),
+        cents=hyperdb.Integer(),
+    ).setkey("reference")
+
+
 def _add(item_class: Any, name: str, kind: Any) -> None:
     # `addprop` alone leaves a property that does not know its own name.
     kind.register(item_class, name)
@@ -55,6 +78,12 @@ def _define_agent(db: Any) -> None:
     for class_name in ("issue", "msg"):
         for permission in ("View", "Create"):
             db.security.addPermissionToRole(role, permission, class_name)
+    for class_name, permission in (
+        ("purchase", "View"),
+        ("refund", "View"),
+        ("refund", "Create"),
+    ):
+        db.security.addPermissionToRole(role, permission, class_name)
     _grant(db, role, "Edit", "issue", ("keyword", "assignedto", "status"))
     _grant(db, role, "Edit", "msg", ("draft",))
     _grant_lookups(db, role)

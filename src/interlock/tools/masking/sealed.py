@@ -40,22 +40,32 @@ def sealed_tool(tool: Tool[..., Any], vault: RunVault) -> Tool[..., Any]:
         body = tool.result.encode(result, f"the result of tool {tool.name!r}")
         return vault.seal_value(json.loads(body))
 
-    lookup = tool.lookup
-    return replace(
-        tool,
-        function=_wrapped(tool, tool.function, vault, seal),
-        lookup=None if lookup is None else _wrapped(tool, lookup, vault, seal),
-        result=codec_for(Any),
-    )
+    def seal_plain(result: Any) -> Any:
+        return vault.seal_value(json.loads(canonical(result, f"a word of tool {tool.name!r}")))
+
+    return replace(_with(tool, vault, seal, seal_plain), result=codec_for(Any))
 
 
 def revealed(tool: Tool[..., Any], vault: RunVault) -> Tool[..., Any]:
     """The tool for a run's own code: its arguments may have handles, its results are as they are."""
-    lookup = tool.lookup
+    return _with(tool, vault, _as_it_is, _as_it_is)
+
+
+def _with(
+    tool: Tool[..., Any],
+    vault: RunVault,
+    seal: Callable[[Any], Any],
+    seal_plain: Callable[[Any], Any],
+) -> Tool[..., Any]:
+    lookup, dry_run = tool.lookup, tool.standing.dry_run
+    standing = tool.standing
+    if dry_run is not None:
+        standing = replace(standing, dry_run=_wrapped(tool, dry_run, vault, seal_plain))
     return replace(
         tool,
-        function=_wrapped(tool, tool.function, vault, _as_it_is),
-        lookup=None if lookup is None else _wrapped(tool, lookup, vault, _as_it_is),
+        function=_wrapped(tool, tool.function, vault, seal),
+        lookup=None if lookup is None else _wrapped(tool, lookup, vault, seal),
+        standing=standing,
     )
 
 

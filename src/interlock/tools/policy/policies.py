@@ -1,0 +1,228 @@
+"""The policies of an application, read once, and how they decide.
+
+Cedar's rules hold: without a permit the answer is no, and a forbid goes before every permit. A
+permit with `@approval` allows what a person approves, and counts only where no other permit does.
+An error while a policy is evaluated is a no, since Cedar would leave the policy out: a forbid too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from interlock.errors import PolicyError
+from interlock.tools.policy import cedar
+from interlock.tools.policy.decision import Decision, Question
+from interlock.tools.policy.schema import (
+    AGENT,
+    GROUPS,
+    THING,
+    ActionSchema,
+    action_schemas,
+    cedar_schema,
+)
+from interlock.tools.policy.statements import Statement, read_statements
+from interlock.tools.tool import Tool
+
+__all__ = ["Policies", "load_policies"]
+
+
+def load_policies(
+    folder: Path,
+    tools: Iterable[Tool[..., Any]],
+    agents: Iterable[str] = (),
+    functions: Mapping[str, str] | None = None,
+) -> Policies:
+    """Read every `*.cedar` file of a folder, in the order of their names, and check them.
+
+    Raises `PolicyError` for a folder without policies, and for one that does not fit the tools: it
+    names the file, the line and what is wrong.
+    """
+    files = sorted(folder.glob("*.cedar"))
+    statements = [each for file in files for each in read_statements(file, file.name)]
+    if not statements:
+        where = ", ".join(file.name for file in files) or "there is no *.cedar file"
+        raise PolicyError(
+            f"{folder} holds no policy ({where}): without a permit every call would be refused. "
+            "Write one, or name another folder."
+        )
+    return Policies(statements, tools, agents, functions)
+
+
+class Policies:
+    """Checked policies. `hash` names them, with the schema they were checked against.
+
+    Raises `PolicyError`. Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        statements: Sequence[Statement],
+        tools: Iterable[Tool[..., Any]],
+        agents: Iterable[str] = (),
+        functions: Mapping[str, str] | None = None,
+    ) -> None:
+        self.statements = tuple(statements)
+        self.actions = action_schemas(tools, functions or {})
+        self._by_id = {statement.id: statement for statement in statements}
+        schema = cedar_schema(self.actions.values())
+        _check_ids(statements)
+        _check_schema([each for each in statements if self._concerns_any(each)], schema)
+        _check_agents(statements, frozenset(agents))
+        self._slices = {
+            name: _Slice(action, [each for each in statements if each.is_for(name, action.groups)])
+            for name, action in self.actions.items()
+        }
+        _check_reads(self._slices.values())
+        text = json.dumps([[each.text for each in statements], schema], sort_keys=True)
+        self.hash = hashlib.sha256(text.encode()).hexdigest()
+
+    def _concerns_any(self, statement: Statement) -> bool:
+        """False for one about a group that no tool is in yet, which Cedar takes for a mistake."""
+        return not statement.names_only(GROUPS) or any(
+            statement.is_for(name, action.groups) for name, action in self.actions.items()
+        )
+
+    def roles(self) -> frozenset[str]:
+        """The roles whose approval is asked for."""
+        return frozenset(each.ask.role for each in self.statements if each.ask is not None)
+
+    def decide(self, question: Question) -> Decision:
+        """The answer for one call. Repeatable, and the same for the same question."""
+        part = self._slices.get(question.tool)
+        if part is None:
+            reason = f"no policy can know the tool {question.tool!r}"
+            return Decision(verdict="deny", reason=reason)
+        try:
+            request = part.request(question)
+        except OverflowError as error:
+            return Decision(verdict="deny", reason=f"no policy can judge the call: {error}")
+        decision = self._enforced(part, request)
+        would = tuple(self._logged(part, request))
+        if not would:
+            return decision
+        return Decision(
+            verdict=decision.verdict,
+            policies=decision.policies,
+            ask=decision.ask,
+            reason=decision.reason,
+            would=would,
+        )
+
+    def _enforced(self, part: _Slice, request: dict[str, Any]) -> Decision:
+        answer = cedar.decide(request, part.enforced)
+        deciding = [self._by_id[name] for name in answer.reasons]
+        deciding.sort(key=self.statements.index)
+        if answer.errors:
+            problem = "; ".join(answer.errors)
+            return Decision(verdict="deny", reason=f"a policy could not be evaluated: {problem}")
+        ids = tuple(each.id for each in deciding)
+        if not answer.allowed:
+            return Decision(verdict="deny", policies=ids, reason=_reason(deciding, "forbid"))
+        plain = [each for each in deciding if each.ask is None]
+        if plain:
+            return Decision(verdict="allow", policies=tuple(each.id for each in plain))
+        first = deciding[0]
+        return Decision(
+            verdict="ask", policies=(first.id,), ask=first.ask, reason=_reason([first], "permit")
+        )
+
+    def _logged(self, part: _Slice, request: dict[str, Any]) -> Iterable[tuple[str, str]]:
+        if part.logged is None:
+            return
+        for name in sorted(cedar.decide(request, part.logged).reasons):
+            statement = self._by_id[name]
+            verdict = "ask" if statement.ask else "allow"
+            yield name, "deny" if statement.effect == "forbid" else verdict
+
+
+class _Slice:
+    """The policies that can concern one tool: the others need not be evaluated."""
+
+    def __init__(self, action: ActionSchema, statements: Sequence[Statement]) -> None:
+        self.action = action
+        self.statements = statements
+        self.enforced = _policy_set([each for each in statements if not each.log_only])
+        logged = [each for each in statements if each.log_only]
+        self.logged = _policy_set(logged) if logged else None
+
+    def request(self, question: Question) -> dict[str, Any]:
+        """The request in Cedar's form."""
+        arguments = question.arguments
+        context: dict[str, Any] = {
+            "args": self.action.project(arguments),
+            "tenant": question.tenant,
+            "ungrounded": list(question.ungrounded),
+            "hour": question.hour,
+            "weekday": question.weekday,
+        }
+        if self.action.amount is not None:
+            context["amount"] = context["args"][self.action.amount]
+        return {
+            "principal": {"type": AGENT, "id": question.agent},
+            "action": {"type": "Action", "id": question.tool},
+            "resource": {"type": THING, "id": self.action.thing(arguments)},
+            "context": context,
+        }
+
+
+def _policy_set(statements: Sequence[Statement]) -> cedar.PolicySet:
+    """Each for every action: the slice has seen to their scopes, which may name groups."""
+    return cedar.policy_set(
+        {each.id: each.parsed | {"action": {"op": "All"}} for each in statements}
+    )
+
+
+def _reason(statements: Sequence[Statement], effect: str) -> str:
+    if not statements:
+        return "no policy permits it"
+    said = [each.reason for each in statements if each.reason]
+    verb = "forbids it" if effect == "forbid" else "asks for a person's approval"
+    names = ", ".join(repr(each.id) for each in statements)
+    return f"policy {names} {verb}" + (f": {' '.join(said)}" if said else "")
+
+
+def _check_ids(statements: Sequence[Statement]) -> None:
+    seen: dict[str, Statement] = {}
+    for each in statements:
+        first = seen.setdefault(each.id, each)
+        if first is not each:
+            raise PolicyError(
+                f"{each.place}: @id({each.id!r}) is that of {first.place} too; give it another."
+            )
+
+
+def _check_schema(statements: Sequence[Statement], schema: Mapping[str, Any]) -> None:
+    against = cedar.schema(schema)
+    problems: list[str] = []
+    for each in statements:
+        where = f"{each.place}: policy {each.id!r}"
+        problems += [f"{where}: {told}" for told in cedar.problems(each.text, against)]
+    if problems:
+        raise PolicyError("\n".join(problems))
+
+
+def _check_agents(statements: Sequence[Statement], agents: frozenset[str]) -> None:
+    for each in statements:
+        entity = each.parsed["principal"].get("entity")
+        if agents and entity is not None and entity["id"] not in agents:
+            known = ", ".join(sorted(agents))
+            raise PolicyError(
+                f"{each.place}: policy {each.id!r} is for {AGENT}::{entity['id']!r}, which is no "
+                f"agent of the application; there are: {known}."
+            )
+
+
+def _check_reads(slices: Iterable[_Slice]) -> None:
+    for part in slices:
+        if "any read" not in part.action.groups:
+            continue
+        for each in part.statements:
+            if each.ask is not None and each.parsed["action"]["op"] != "All":
+                raise PolicyError(
+                    f"{each.place}: policy {each.id!r} has a person approve {part.action.tool!r}, "
+                    "which only reads: permit or forbid it."
+                )

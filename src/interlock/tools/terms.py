@@ -1,0 +1,109 @@
+"""What rights and people need to know of a tool: who owns it, and what its arguments mean."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from interlock.errors import DeclarationError
+from interlock.tools.effects import Autonomy
+
+__all__ = ["Standing", "check_standing"]
+
+_AUTONOMIES = get_args(Autonomy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How a tool stands towards rights and people.
+
+    `owner` is who answers for it, a role or an address. `autonomy`: under `suggest` every call is a
+    proposal that a person approves; `draft` and `act` are carried out, `draft` into something that
+    a person sends on. `destinations` are the arguments that say who gets it or where it goes,
+    `resource` those that identify what is touched, `amount` the one that holds integer cents.
+    `dry_run` takes the same arguments, changes nothing, and answers what the call would do, for the
+    person who is asked. `trusted`: what the tool answers is a source to be relied on, a directory
+    of one's own; the output of every other tool is not.
+    """
+
+    owner: str = ""
+    autonomy: Autonomy = "act"
+    destinations: tuple[str, ...] = ()
+    resource: tuple[str, ...] = ()
+    amount: str | None = None
+    dry_run: Callable[..., Any] | None = None
+    trusted: bool = False
+
+
+def check_standing(
+    name: str, standing: Standing, parameters: Sequence[inspect.Parameter], *, writes: bool
+) -> None:
+    """Raise `DeclarationError` for what names no argument, or makes no sense for a read."""
+    if standing.autonomy not in _AUTONOMIES:
+        allowed = ", ".join(_AUTONOMIES)
+        raise DeclarationError(
+            f"tool {name!r}: autonomy={standing.autonomy!r}; allowed: {allowed}."
+        )
+    types = {parameter.name: parameter.annotation for parameter in parameters}
+    _check_names(name, standing, types)
+    if standing.amount is not None and types[standing.amount] is not int:
+        raise DeclarationError(
+            f"tool {name!r}: amount={standing.amount!r} is annotated {types[standing.amount]!r}; "
+            "an amount is an int, in cents."
+        )
+    if not writes:
+        _check_read(name, standing)
+    elif standing.trusted:
+        raise DeclarationError(
+            f"tool {name!r} writes and says trusted=True: only what a read answers can be a source "
+            "to rely on."
+        )
+    if standing.dry_run is not None:
+        _check_dry_run(name, standing.dry_run, list(types))
+
+
+def _check_names(name: str, standing: Standing, types: dict[str, Any]) -> None:
+    given = {
+        "destinations": standing.destinations,
+        "resource": standing.resource,
+        "amount": () if standing.amount is None else (standing.amount,),
+    }
+    for what, names in given.items():
+        if isinstance(names, str):
+            raise DeclarationError(
+                f"tool {name!r}: {what}={names!r} is a text; give a tuple of names: ({names!r},)."
+            )
+        for argument in names:
+            if argument not in types:
+                known = ", ".join(types) or "none"
+                raise DeclarationError(
+                    f"tool {name!r}: {what} names {argument!r}, which is no argument of it; there "
+                    f"are: {known}."
+                )
+
+
+def _check_read(name: str, standing: Standing) -> None:
+    for what, value, usual in (
+        ("autonomy", standing.autonomy, "act"),
+        ("destinations", standing.destinations, ()),
+        ("dry_run", standing.dry_run, None),
+    ):
+        if value != usual:
+            raise DeclarationError(
+                f"tool {name!r} only reads and declares {what}: that is for tools that write."
+            )
+
+
+def _check_dry_run(name: str, dry_run: Callable[..., Any], arguments: list[str]) -> None:
+    parameters = inspect.signature(dry_run).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    taken = {parameter.name for parameter in parameters}
+    needed = {p.name for p in parameters if p.default is p.empty}
+    if not taken >= set(arguments) or not needed <= set(arguments):
+        raise DeclarationError(
+            f"tool {name!r}: its dry run takes {sorted(taken)}; it is called by name with what the "
+            f"tool is called with: {arguments}."
+        )
