@@ -6,21 +6,28 @@ import asyncio
 import base64
 import json
 import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from openai import AsyncOpenAI
 from pydantic import BaseModel
 from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
+from typer.testing import CliRunner
 
 from interlock import App, EffectKey, Run
 from interlock.cli.program import app as program
 from interlock.contract import Contract
 from interlock.errors import RunFailedError, VaultError
+from interlock.testing.simulated_model import Scenario, SimulatedModel
 from interlock.tools.masking.vault_keys import KEY_VARIABLE
 from tests.support.asking import calls, says, simulated
-from typer.testing import CliRunner
 
 IBAN = "FR76 3000 6000 0112 3456 7890 189"
 EMAIL = "jane.doe@example.com"
@@ -85,15 +92,31 @@ TURNS = (
 TICKET = Ticket(customer="cust-7", text=f"I am {EMAIL}. Refund {IBAN}, not iban#9.")
 
 
+@asynccontextmanager
+async def listened(said: list[str]) -> AsyncGenerator[OpenAIChatModel]:
+    """The simulated model, and all that is sent to it, as it leaves the process."""
+
+    async def listen(request: httpx.Request) -> None:
+        said.append(request.content.decode())
+
+    with SimulatedModel(Scenario(turns=TURNS)) as server:
+        async with (
+            httpx.AsyncClient(event_hooks={"request": [listen]}) as http,
+            AsyncOpenAI(base_url=server.base_url, api_key="none", http_client=http) as client,
+        ):
+            yield OpenAIChatModel("small", provider=OpenAIProvider(openai_client=client))
+
+
 def test_the_model_sees_handles_and_the_tool_gets_values(tmp_path: Path) -> None:
     async def main() -> None:
-        async with simulated(*TURNS) as model:
-            desk = Desk(tmp_path, model.model)
+        said: list[str] = []
+        async with listened(said) as model:
+            desk = Desk(tmp_path, model)
             async with desk.app.executor() as executor:
                 handle = await executor.start("pay", TICKET)
                 assert await handle.result() == "Paid iban#1, told email#1."
         assert desk.paid == [(IBAN, f"for {EMAIL}, copy to {OTHER}")]
-        found = desk.everything()
+        sent, found = "".join(said), desk.everything()
         for value in (IBAN, EMAIL, OTHER):
             assert value not in sent
             assert value.encode() not in found
@@ -151,10 +174,6 @@ def test_erasing_a_person_keeps_the_journal_sound(tmp_path: Path, whom: str) -> 
     async def until_waiting() -> str:
         async with simulated(*TURNS) as model:
             desk = Desk(tmp_path, model.model)
-
-            @desk.app.agent("hold")
-            async def hold(run: Run) -> str:
-                return await run.wait("go", type=str)
 
             async with desk.app.executor() as executor:
                 handle = await executor.start("pay", TICKET)
