@@ -50,7 +50,8 @@ class Sources:
     def source_of(self, value: Any) -> str | None:
         """Which source names a value, or None."""
         value = self._values(value)
-        return self._named.get(_plain(value)) or self._named.get(_host(value))
+        host = _host(value)
+        return self._named.get(_plain(value)) or (self._named.get(host) if host else None)
 
     def _values(self, value: Any) -> Any:
         return value if self._reveal is None else self._reveal(to_jsonable_python(value))
