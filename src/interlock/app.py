@@ -15,12 +15,13 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypedDict, TypeVar, overload
 
 from pydantic import BaseModel
 
@@ -41,6 +42,7 @@ from interlock.orchestrator.executor import Executor, ExecutorOptions, Lease
 from interlock.orchestrator.gateway import Gateway
 from interlock.orchestrator.start import StartOptions
 from interlock.tools.effects import Autonomy, EffectClass, Recovery
+from interlock.tools.masking.logs import mask_logs
 from interlock.tools.terms import Standing
 from interlock.tools.tool import Tool, declare_tool
 
@@ -48,9 +50,10 @@ if TYPE_CHECKING:
     from pydantic_ai import Agent as PydanticAgent
     from pydantic_ai.models import Model
 
-    from interlock.contract import Contract
+    from interlock.contract import Contract, GroundingTerms, MaskingTerms
     from interlock.models.ask import Asker
     from interlock.orchestrator.run import Run
+    from interlock.tools.masking.vault import Vault
 
 __all__ = ["App", "LocalExecutor", "RunHandle", "ToolDeclaration"]
 
@@ -60,6 +63,11 @@ AgentFunction = TypeVar("AgentFunction", bound=Callable[..., Awaitable[Any]])
 _LEASE_SECONDS = 3600.0
 _CHECKPOINT_SECONDS = 30.0
 _log = logging.getLogger("interlock")
+
+
+class _AgentTerms(TypedDict, total=False):
+    masking: MaskingTerms
+    grounding: GroundingTerms
 
 
 class ToolDeclaration(Protocol):
@@ -128,7 +136,12 @@ class App:
             if name in self.agents:
                 raise DeclarationError(f"agent {name!r} is declared twice in app {self.name!r}.")
             self.agents[name] = declare_agent(
-                function, name=name, version=version, state=state, concurrency=concurrency
+                function,
+                name=name,
+                version=version,
+                state=state,
+                concurrency=concurrency,
+                **_terms(self.contracts.get(name)),
             )
             return function
 
@@ -148,6 +161,7 @@ class App:
         refused: tuple[type[Exception], ...] = (),
         attempts: int = 3,
         pause: timedelta = timedelta(seconds=1),
+        sensitive: tuple[str, ...] = (),
         owner: str = "",
         autonomy: Autonomy = "act",
         destinations: tuple[str, ...] = (),
@@ -186,6 +200,7 @@ class App:
                 refused=refused,
                 attempts=attempts,
                 pause=pause,
+                sensitive=sensitive,
                 standing=standing,
             )
             if tool.name in self.tools:
@@ -231,8 +246,10 @@ class App:
                 f"agent {named!r} cannot have the contract of agent {contract.agent!r}."
             )
         function = deployed_function(agent, named, tools, deps)
+        found = contract or self.contracts.get(named) or Contract(agent=named)
+        if named not in self.agents:
+            self.contracts[named] = found
         self.agent(named, version=version, concurrency=concurrency)(function)
-        self.contracts[named] = contract or self.contracts.get(named) or Contract(agent=named)
         return named
 
     def asker(self, clock: Clock) -> Asker:
@@ -268,7 +285,9 @@ class App:
         Raises `StorageLockedError` when another process executes the runs of this store, and
         `StorageError` when the store stops.
         """
+        mask_logs()
         used = clock or SystemClock()
+        vault = self._vault(used)
         store = open_store(self.store, used)
         lock = ExecutorLock(database_path(self.store))
         release = lock.release
@@ -276,7 +295,14 @@ class App:
             lock.acquire()
             with rarer_collections():
                 local = LocalExecutor(
-                    self, store, used, ThreadPool(), _LockLease(lock), options, mode=mode
+                    self,
+                    store,
+                    used,
+                    ThreadPool(),
+                    _LockLease(lock),
+                    options,
+                    mode=mode,
+                    vault=vault,
                 )
                 # A write that is left in its thread may still act: nobody may recover it before.
                 release = partial(local.executor.acting.when_none, lock.release)
@@ -285,6 +311,16 @@ class App:
         finally:
             release()
             store.close()
+            if vault is not None:
+                vault.close()
+
+    def _vault(self, clock: Clock) -> Vault | None:
+        """The vault, where a contract asks for handles. Raises `VaultError` without a key."""
+        if not any(contract.masking.handles for contract in self.contracts.values()):
+            return None
+        from interlock.tools.masking.vault import open_vault
+
+        return open_vault(database_path(self.store), os.environ, clock)
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Client]:
@@ -311,6 +347,12 @@ class App:
             # Not by a finalizer, which the collector may call while another loop is running.
             atexit.register(self._runner.close)
         return self._runner.run(execute())
+
+
+def _terms(contract: Contract | None) -> _AgentTerms:
+    if contract is None:
+        return {}
+    return {"masking": contract.masking, "grounding": contract.grounding}
 
 
 @asynccontextmanager
@@ -387,6 +429,7 @@ class LocalExecutor:
         options: ExecutorOptions | None = None,
         *,
         mode: Mode = "split",
+        vault: Vault | None = None,
     ) -> None:
         self.app = app
         self.store = store
@@ -403,6 +446,7 @@ class LocalExecutor:
             code_version=app.version,
             asker=lambda: app.asker(clock),
             gateway=app.gateway(),
+            vault=vault,
         )
         self.client = Client(self.journal, clock, app.agents, app.version, self.executor)
 

@@ -34,6 +34,7 @@ names the thing, the reason and the remedy, and `fields` with the identifiers in
     │   ├── StorageCorruptError      the file or the chain is damaged
     │   ├── StorageVersionError      the database is newer than this code
     │   └── StorageFailedError       the disk failed; the process stops
+    ├── VaultError                   the vault's key is missing, or not the one it was
     ├── BodyErasedError              a recorded body was erased and is needed
     └── ReplayMismatchError          the code and the journal disagree; the run is parked
 """
@@ -76,6 +77,7 @@ __all__ = [
     "StorageVersionError",
     "UnknownPriceError",
     "UsageError",
+    "VaultError",
 ]
 
 
@@ -305,6 +307,12 @@ class StorageFailedError(StorageError):
     """The disk reported an error; the process stops and the next start recovers."""
 
     code = "storage_failed"
+
+
+class VaultError(InterlockError):
+    """The vault cannot be opened: its key is not given, or is another one than it was."""
+
+    code = "vault"
 
 
 class BodyErasedError(InterlockError):

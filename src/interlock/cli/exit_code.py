@@ -33,6 +33,8 @@ def exit_code(error: InterlockError) -> int:
 
 
 def report(error: InterlockError) -> int:
-    """Tell an error in one line on the standard error stream, and answer the exit code."""
-    remark(f"error [{error.code}]: {error.message}")
+    """Tell an error, masked, on the standard error stream, and answer the exit code."""
+    from interlock.tools.masking import mask_text
+
+    remark(mask_text(f"error [{error.code}]: {error.message}"))
     return exit_code(error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli.json_argument import json_argument
-from interlock.cli.options import AppSpec, AsJson, By, Limit, StoreUrl
+from interlock.cli.options import AppSpec, AsJson, By, Limit, Reveal, StoreUrl
 from interlock.cli.output import clock_time, print_json, print_line, print_table
 from interlock.cli.runs import choices
 from interlock.cli.target import login, open_for_reading, open_for_writing, store_location
@@ -32,6 +32,7 @@ def _inbox(
         list[str] | None,
         typer.Option("--state", metavar="STATE", help=f"{', '.join(_STATES)}; repeatable."),
     ] = None,
+    reveal: Reveal = False,
     limit: Limit = 50,
     app: AppSpec = None,
     store: StoreUrl = None,
@@ -42,7 +43,7 @@ def _inbox(
 
     states = choices(state, _STATES, "--state") or ("open",)
     with open_for_reading(store_location(app, store)) as opened:
-        tasks = [task_view(opened, row) for row in opened.inbox(states, limit)]
+        tasks = [task_view(opened, row, reveal=reveal) for row in opened.inbox(states, limit)]
     if as_json:
         print_json(TaskList(tasks=tasks))
         return

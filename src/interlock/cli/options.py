@@ -8,7 +8,7 @@ import typer
 
 from interlock.config import APP_VARIABLE, DEFAULT_STORE, STORE_VARIABLE
 
-__all__ = ["AppSpec", "AsJson", "By", "Limit", "RunId", "StoreUrl"]
+__all__ = ["AppSpec", "AsJson", "By", "Limit", "Reveal", "RunId", "StoreUrl"]
 
 StoreUrl = Annotated[
     str | None,
@@ -34,5 +34,9 @@ By = Annotated[
 ]
 Limit = Annotated[
     int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="How many at most.")
+]
+Reveal = Annotated[
+    bool,
+    typer.Option("--reveal", help="Show secrets and personal data as they are, not masked."),
 ]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]

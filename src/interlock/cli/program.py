@@ -22,6 +22,7 @@ from interlock.cli import (
     starting,
     steering,
     tools,
+    vault,
     verifying,
 )
 from interlock.cli.exit_code import INTERRUPTED, report
@@ -84,6 +85,7 @@ _COMMANDS = (
     verifying,
     contracts,
     tools,
+    vault,
 )
 for _commands in _COMMANDS:
     _commands.register(app)

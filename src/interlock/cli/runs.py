@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interlock.cli.options import AppSpec, AsJson, Limit, RunId, StoreUrl
+from interlock.cli.options import AppSpec, AsJson, Limit, Reveal, RunId, StoreUrl
 from interlock.cli.output import clock_time, fields_table, print_json, print_line, print_table
 from interlock.cli.target import open_for_reading, store_location
 from interlock.errors import InvalidInputError
@@ -121,6 +121,7 @@ def _runs(
 def _show(
     run: RunId,
     bodies: _Bodies = False,
+    reveal: Reveal = False,
     limit: Limit = 200,
     app: AppSpec = None,
     store: StoreUrl = None,
@@ -133,8 +134,9 @@ def _show(
     from interlock.observe.view import event_view, run_view
 
     with open_for_reading(store_location(app, store)) as opened:
-        view = run_view(opened, find_run(opened, run), SystemClock().now_us())
-        events = [event_view(entry, bodies=bodies) for entry in _last(opened, run, limit)]
+        view = run_view(opened, find_run(opened, run), SystemClock().now_us(), reveal=reveal)
+        last = _last(opened, run, limit)
+        events = [event_view(entry, bodies=bodies, reveal=reveal) for entry in last]
         plans = plan_views(opened.read(run))
     if as_json:
         shown = [event.model_dump(exclude_unset=True) for event in events]
@@ -197,6 +199,7 @@ def _facts(event: EventView, *, bodies: bool) -> str:
 def _explain(
     run: RunId,
     bodies: _Bodies = True,
+    reveal: Reveal = False,
     app: AppSpec = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
@@ -206,7 +209,7 @@ def _explain(
     from interlock.observe.explain import explain
 
     with open_for_reading(store_location(app, store)) as opened:
-        explanation = explain(opened, run, SystemClock().now_us(), bodies=bodies)
+        explanation = explain(opened, run, SystemClock().now_us(), bodies=bodies, reveal=reveal)
     if as_json:
         print_json(explanation)
     else:

@@ -75,10 +75,12 @@ def _execute(app: object, options: object) -> None:
 
     from interlock.app import App
     from interlock.entry.server import ServeOptions, serve
+    from interlock.tools.masking.logs import mask_logs
 
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    mask_logs(logging.getLogger().handlers)
     # Of their own accord these two log every request, with addresses that may hold secrets.
     for library in ("uvicorn", "httpx"):
         logging.getLogger(library).setLevel(logging.WARNING)

@@ -9,7 +9,9 @@ from interlock.contract.budgets import Budget, Budgets
 from interlock.contract.contract import Contract
 from interlock.contract.conversation import ConversationTerms
 from interlock.contract.finding import Finding, Place
+from interlock.contract.grounding import GroundingTerms
 from interlock.contract.loops import LoopTerms
+from interlock.contract.masking import MaskingTerms
 from interlock.contract.model import ModelTerms, Price
 from interlock.contract.output import OutputTerms
 from interlock.contract.provider import ProviderTerms
@@ -31,7 +33,9 @@ __all__ = [
     "ConversationTerms",
     "Examination",
     "Finding",
+    "GroundingTerms",
     "LoopTerms",
+    "MaskingTerms",
     "ModelTerms",
     "OutputTerms",
     "Place",

@@ -15,7 +15,9 @@ from pydantic import Field
 
 from interlock.contract.budgets import Budgets
 from interlock.contract.conversation import ConversationTerms
+from interlock.contract.grounding import GroundingTerms
 from interlock.contract.loops import LoopTerms
+from interlock.contract.masking import MaskingTerms
 from interlock.contract.model import ModelTerms, Price
 from interlock.contract.output import OutputTerms
 from interlock.contract.provider import ProviderTerms
@@ -64,6 +66,13 @@ class Contract(Terms):
     )
     conversation: ConversationTerms = Field(
         default_factory=ConversationTerms, description="What a model sees of earlier messages."
+    )
+    masking: MaskingTerms = Field(
+        default_factory=MaskingTerms, description="What is personal, and what a model sees of it."
+    )
+
+    grounding: GroundingTerms = Field(
+        default_factory=GroundingTerms, description="What may name where something goes."
     )
 
     @property

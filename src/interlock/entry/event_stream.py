@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Final
 
 from interlock.entry.service import Service
 from interlock.journal.event import Entry
 from interlock.observe.view import event_view
 from interlock.orchestrator.feed import Follower
+from interlock.tools.masking import mask_value
+from interlock.tools.masking.pieces import MaskedPieces
 
 __all__ = ["event_frames", "is_finished"]
 
@@ -33,41 +35,42 @@ def is_finished(service: Service, run: str, after: int) -> bool:
 
 
 async def event_frames(
-    service: Service, run: str, after: int, *, bodies: bool
+    service: Service, run: str, after: int, *, bodies: bool, reveal: bool = False
 ) -> AsyncIterator[bytes]:
     """Frames of the run's events after `after`, until it is finished or the server stops.
 
     With `bodies` also fragments of what a model is answering just now, as they come. They are shown
     and not recorded, so they have no id; a reader that is slow loses some and delays nobody.
     """
+    writer = _Writer(reveal=reveal, bodies=bodies)
     if not bodies:
-        async for frame in _frames(service, run, after, None):
+        async for frame in _frames(service, run, after, None, writer):
             yield frame
         return
     with service.feed.follow(run) as follower:
-        async for frame in _frames(service, run, after, follower):
+        async for frame in _frames(service, run, after, follower, writer):
             yield frame
 
 
 async def _frames(
-    service: Service, run: str, after: int, follower: Follower | None
+    service: Service, run: str, after: int, follower: Follower | None, writer: _Writer
 ) -> AsyncIterator[bytes]:
     look, silent = _SHORTEST_LOOK_SECONDS, 0.0
     while True:
         # In this order, and with nothing between: a fragment is never told after its answer.
         fragments = follower.taken() if follower is not None else []
         entries = service.store.read(run, after, _PAGE)
-        for fragment in fragments:
-            yield _fragment_frame(fragment)
+        for frame in writer.fragments(fragments):
+            yield frame
         for entry in entries:
-            yield _frame(entry, bodies=follower is not None)
+            yield writer.event(entry)
             after = entry.event.seq
         if entries or fragments:
             look, silent = _SHORTEST_LOOK_SECONDS, 0.0
         elif is_finished(service, run, after) or service.closed.is_set():
             return
         if not entries:
-            async for frame in _until_next_look(service, follower, look):
+            async for frame in _until_next_look(service, follower, look, writer):
                 silent = 0.0
                 yield frame
             silent += look
@@ -78,7 +81,7 @@ async def _frames(
 
 
 async def _until_next_look(
-    service: Service, follower: Follower | None, seconds: float
+    service: Service, follower: Follower | None, seconds: float, writer: _Writer
 ) -> AsyncIterator[bytes]:
     """Frames of the fragments that come meanwhile: they cost no look into the journal."""
     until = service.clock.boot_seconds() + seconds
@@ -87,8 +90,8 @@ async def _until_next_look(
         if left <= 0:
             return
         await _pause(service, follower, left)
-        for fragment in follower.taken() if follower is not None else ():
-            yield _fragment_frame(fragment)
+        for frame in writer.fragments(follower.taken() if follower is not None else ()):
+            yield frame
 
 
 async def _pause(service: Service, follower: Follower | None, seconds: float) -> None:
@@ -103,13 +106,36 @@ async def _pause(service: Service, follower: Follower | None, seconds: float) ->
             end.cancel()
 
 
-def _frame(entry: Entry, *, bodies: bool) -> bytes:
-    view = event_view(entry, bodies=bodies)
-    data = view.model_dump_json(exclude_unset=True)
-    return f"id: {view.seq}\nevent: {view.kind}\ndata: {data}\n\n".encode()
+class _Writer:
+    """Writes the frames of one stream, masked unless the reader wants what is recorded."""
 
+    def __init__(self, *, reveal: bool, bodies: bool) -> None:
+        self._reveal = reveal
+        self._bodies = bodies
+        # By ask: what of its answer is not shown yet.
+        self._coming: dict[str, MaskedPieces] = {}
 
-def _fragment_frame(fragment: dict[str, Any]) -> bytes:
-    # One line: JSON writes a line break as two characters.
-    data = json.dumps(fragment, ensure_ascii=False)
-    return f"event: fragment\ndata: {data}\n\n".encode()
+    def event(self, entry: Entry) -> bytes:
+        """An event's frame."""
+        if entry.event.kind.startswith("model_"):
+            # The answer is told whole: what was held back of its pieces is not needed any more.
+            self._coming.clear()
+        view = event_view(entry, bodies=self._bodies, reveal=self._reveal)
+        data = view.model_dump_json(exclude_unset=True)
+        return f"id: {view.seq}\nevent: {view.kind}\ndata: {data}\n\n".encode()
+
+    def fragments(self, fragments: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+        """The frames of what may be shown of the fragments."""
+        for fragment in fragments:
+            shown = fragment if self._reveal else self._masked(fragment)
+            if shown is not None:
+                # One line: JSON writes a line break as two characters.
+                data = json.dumps(shown, ensure_ascii=False)
+                yield f"event: fragment\ndata: {data}\n\n".encode()
+
+    def _masked(self, fragment: dict[str, Any]) -> dict[str, Any] | None:
+        if "text" not in fragment:
+            return mask_value(fragment)
+        pieces = self._coming.setdefault(str(fragment.get("ask")), MaskedPieces())
+        text = pieces.add(str(fragment["text"]))
+        return {**mask_value(fragment), "text": text} if text else None

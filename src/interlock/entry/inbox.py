@@ -56,7 +56,7 @@ def effects_router() -> APIRouter:
 async def _list_tasks(service: ReadingService, query: Annotated[InboxQuery, Query()]) -> TaskList:
     """List inbox tasks with what they ask; only open ones unless states are given."""
     rows = service.store.inbox(tuple(query.state) or ("open",), query.limit)
-    return TaskList(tasks=[task_view(service.store, row) for row in rows])
+    return TaskList(tasks=[task_view(service.store, row, reveal=query.reveal) for row in rows])
 
 
 async def _decide(service: OpenService, task: str, body: DecisionRequest) -> TaskView:

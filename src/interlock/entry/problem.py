@@ -2,7 +2,8 @@
 
 A problem has `type`, `title`, `status` and `detail` as the RFC has them, and two members of ours:
 `code`, the stable code of `errors.py`, and `fields`, the identifiers the message is about. An
-answer never holds a traceback, a recorded body or a value of the request.
+answer never holds a traceback, a recorded body or a value of the request; what a message quotes is
+masked.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from interlock.errors import InterlockError
+from interlock.tools.masking import mask_text, mask_value
 
 __all__ = [
     "MEDIA_TYPE",
@@ -61,6 +63,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "forbidden_in_run": (500, "A run's code reached outside"),
     "error": (500, "Something failed"),
     "internal": (500, "Something failed"),
+    "vault": (503, "The vault cannot be opened"),
     # The store: nothing that was acknowledged is lost.
     "storage": (503, "The journal cannot go on"),
     "storage_full": (503, "No space is left for the journal"),
@@ -127,9 +130,9 @@ def problem_response(
         type=f"{_TYPE}{code}",
         title=title,
         status=int(status),
-        detail=detail,
+        detail=mask_text(detail),
         code=code,
-        fields=dict(fields or {}),
+        fields=mask_value(dict(fields or {})),
     )
     # Through json, because a path may hold what a strict encoder refuses: a lone surrogate.
     body = json.dumps(problem.model_dump(), default=str).encode("ascii")

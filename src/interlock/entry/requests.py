@@ -25,6 +25,7 @@ __all__ = [
     "RetryRequest",
     "RunsQuery",
     "SignalRequest",
+    "ShowQuery",
     "StartQuery",
     "StartRequest",
 ]
@@ -32,6 +33,9 @@ __all__ = [
 MAX_WAIT_SECONDS = 60
 _MAX_PAGE = 500
 _BY = Field(default="", max_length=200, description="who does it, for the journal")
+_REVEAL = Field(
+    default=False, description="show secrets and personal data as they are, not masked"
+)
 _LIMIT = Field(default=50, ge=1, le=_MAX_PAGE, description=f"how many, at most {_MAX_PAGE}")
 
 
@@ -82,6 +86,13 @@ class StartQuery(_Strict):
         le=MAX_WAIT_SECONDS,
         description=f"wait for the run's end, at most {MAX_WAIT_SECONDS} seconds",
     )
+    reveal: bool = _REVEAL
+
+
+class ShowQuery(_Strict):
+    """How to show a run."""
+
+    reveal: bool = _REVEAL
 
 
 class CancelRequest(_Strict):
@@ -160,6 +171,7 @@ class EventsQuery(_Strict):
     after: int = Field(default=0, ge=0, le=2**62, description="continue after this `seq`")
     limit: int = Field(default=200, ge=1, le=1000)
     bodies: bool = Field(default=False, description="also show what was recorded")
+    reveal: bool = _REVEAL
 
 
 class InboxQuery(_Strict):
@@ -168,6 +180,7 @@ class InboxQuery(_Strict):
     state: list[InboxState] = Field(
         default_factory=list[InboxState], description="may be repeated; only open ones without it"
     )
+    reveal: bool = _REVEAL
     limit: int = _LIMIT
 
 

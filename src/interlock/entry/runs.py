@@ -16,6 +16,7 @@ from interlock.entry.requests import (
     EventsQuery,
     RetryRequest,
     RunsQuery,
+    ShowQuery,
     SignalRequest,
     StartQuery,
     StartRequest,
@@ -126,7 +127,7 @@ async def _start(
     row = await service.when_ended(started.run, query.wait_seconds)
     response.headers["Location"] = f"/v1/runs/{row.id}"
     response.status_code = 200 if row.state in _FINISHED else 202
-    return StartedView(**_view(service, row).model_dump(), created=started.created)
+    return StartedView(**_view(service, row, reveal=query.reveal).model_dump(), created=started.created)
 
 
 def _within(part: str, error: InvalidInputError) -> InvalidInputError:
@@ -140,8 +141,8 @@ def _joined(part: str, field: str) -> str:
     return part if field == "(whole)" else f"{part}.{field}"
 
 
-def _view(service: Service, row: RunRow) -> RunView:
-    return run_view(service.store, row, service.clock.now_us())
+def _view(service: Service, row: RunRow, *, reveal: bool) -> RunView:
+    return run_view(service.store, row, service.clock.now_us(), reveal=reveal)
 
 
 async def _list(service: ReadingService, query: Annotated[RunsQuery, Query()]) -> RunList:
@@ -162,9 +163,11 @@ async def _list(service: ReadingService, query: Annotated[RunsQuery, Query()]) -
     return RunList(runs=[run_summary(row) for row in page], next=following)
 
 
-async def _show(service: ReadingService, run: str) -> RunView:
+async def _show(
+    service: ReadingService, run: str, query: Annotated[ShowQuery, Query()]
+) -> RunView:
     """Show one run: what it waits for, or its result or failure."""
-    return _view(service, service.client.run(run))
+    return _view(service, service.client.run(run), reveal=query.reveal)
 
 
 async def _events(
@@ -185,7 +188,8 @@ async def _events(
     entries = service.store.read(run, query.after, query.limit + 1)
     page = entries[: query.limit]
     following = page[-1].event.seq if len(entries) > query.limit else None
-    return EventList(events=[event_view(e, bodies=query.bodies) for e in page], next=following)
+    shown = [event_view(e, bodies=query.bodies, reveal=query.reveal) for e in page]
+    return EventList(events=shown, next=following)
 
 
 def _stream(service: Service, run: str, query: EventsQuery, last: str | None) -> Response:
@@ -198,7 +202,7 @@ def _stream(service: Service, run: str, query: EventsQuery, last: str | None) ->
         after = int(last)
         if is_finished(service, run, after):
             return Response(status_code=204)
-    frames = event_frames(service, run, after, bodies=query.bodies)
+    frames = event_frames(service, run, after, bodies=query.bodies, reveal=query.reveal)
     return StreamingResponse(frames, media_type=_EVENT_STREAM)
 
 

@@ -38,6 +38,7 @@ from interlock.models.conversations import earlier, history_rules_of, remember
 from interlock.models.durability import CURRENT, Durability
 from interlock.models.operations import Operations, PersonAnswer
 from interlock.models.registry import Candidate, ModelRegistry
+from interlock.models.sealing import revealed_messages
 from interlock.models.toolset import GovernedToolset
 from interlock.tools.tool import Tool
 
@@ -158,7 +159,10 @@ class Asker:
             problem, asked = await self._once(asking, agent, candidates, question, note, history)
             if asked is not None:
                 if question.conversation is not None:
-                    await remember(operations, question.conversation, asked.messages)
+                    said = asked.messages
+                    if asking.vault is not None:
+                        said = revealed_messages(said, asking.vault)
+                    await remember(operations, question.conversation, said)
                 return asked
             if not question.escalate:
                 raise _failed(problem)

@@ -48,7 +48,10 @@ from interlock.models.registry import Candidate, ModelRegistry
 from interlock.models.rules import ToolRule, loop_limits_of, rule_for, tool_for
 from interlock.models.sending import Show, sender, with_bounds
 from interlock.models.spending import Spending
+from interlock.models.sealing import sealed_message
 from interlock.models.transcript import Said, Transcript
+from interlock.tools.masking.sealed import sealed_arguments, sealed_tool
+from interlock.tools.masking.vault import RunVault
 from interlock.tools.tool import Tool
 
 __all__ = ["Asking"]
@@ -100,6 +103,8 @@ class Asking:
         self._transcripts: dict[str, Transcript] = {}
         self._runs = 0
         self._turn = 0
+        self.vault = operations.vault()
+        self._sealings: dict[int, tuple[ModelMessage, ModelMessage]] = {}
         # The writes of this ask that are made: another try may make them again.
         self.made: list[str] = []
 
@@ -133,6 +138,8 @@ class Asking:
     ) -> ModelResponse:
         """Ask the models in order until one answers. Raises `ModelFailedError` when none does."""
         self._refuse_native_tools(params)
+        if self.vault is not None:
+            params = replace(params, messages=self._sealed(params.messages))
         transcript = self._transcript(params.run_context)
         said = transcript.advance(params.messages)
         # Before it is paid for: what was said is recorded together with the answer to it.
@@ -152,6 +159,15 @@ class Asking:
         raise ModelFailedError(
             f"no model answered {self._name!r}: {'; '.join(reasons)}", error_types=types
         )
+
+    def _sealed(self, messages: Sequence[ModelMessage]) -> list[ModelMessage]:
+        """The messages as the model sees them; each is sealed once."""
+        vault = cast("RunVault", self.vault)
+        for message in messages:
+            if id(message) not in self._sealings:
+                # The message is kept with it, so that its id is not given to another.
+                self._sealings[id(message)] = (message, sealed_message(message, vault))
+        return [self._sealings[id(message)][1] for message in messages]
 
     def _transcript(self, context: RunContext[Any]) -> Transcript:
         found = self._transcripts.get(context.run_id or "")
@@ -252,8 +268,14 @@ class Asking:
     ) -> Any:
         """Call a function of the agent's own through the gateway."""
 
+        vault = self.vault
+
         async def function(**_arguments: Any) -> Any:
-            return operation.result_codec.dump(await operation.handler(params))
+            if vault is None:
+                return operation.result_codec.dump(await operation.handler(params))
+            given = replace(params, tool_args=vault.reveal_value(params.tool_args))
+            answer = to_jsonable_python(operation.result_codec.dump(await operation.handler(given)))
+            return vault.seal_value(answer)
 
         tool = tool_for(params.name, self.rule(params.name, params.tool), function)
         arguments = cast("dict[str, Any]", to_jsonable_python(params.tool_args))
@@ -263,10 +285,14 @@ class Asking:
     async def call_declared(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> Any:
         """Call a declared tool; wrong arguments are told to the model, which may mend them."""
         try:
-            values = tool.bind((), arguments)
+            values = tool.bind((), arguments) if self.vault is None else self._bound(tool, arguments)
         except InvalidInputError as error:
             raise ModelRetry(error.message) from error
-        return await self._watched(tool, arguments, lambda: self._call(tool, values))
+        called = tool if self.vault is None else sealed_tool(tool, self.vault)
+        return await self._watched(tool, arguments, lambda: self._call(called, values))
+
+    def _bound(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
+        return sealed_arguments(tool, arguments, cast("RunVault", self.vault))
 
     async def _watched(
         self, tool: Tool[..., Any], arguments: dict[str, Any], call: Callable[[], Awaitable[Any]]

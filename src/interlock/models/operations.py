@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from interlock.limits.budget import Account, Hold, Spent, WorstCase
 from interlock.limits.provider import ProviderGate
+from interlock.tools.masking.vault import RunVault
 from interlock.tools.tool import Tool
 
 __all__ = ["Answer", "Attempt", "Held", "Operations", "Outcome", "PersonAnswer", "SendError"]
@@ -142,6 +143,10 @@ class Operations(Protocol):
     @property
     def tenant(self) -> str:
         """The tenant that the run belongs to."""
+        ...
+
+    def vault(self) -> RunVault | None:
+        """The run's values under handles, where its contract asks for them."""
         ...
 
     def lineage(self) -> Sequence[tuple[str, str]]:

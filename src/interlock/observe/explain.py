@@ -13,6 +13,7 @@ from interlock.observe.cost import CostView, cost_view
 from interlock.observe.moment import at
 from interlock.observe.plan import PlanView, plan_views
 from interlock.observe.sentence import sentence
+from interlock.observe.shown import shown_text
 from interlock.observe.story import is_told, tell, tell_unread
 
 __all__ = ["Explanation", "StoryLine", "explain", "find_run"]
@@ -49,8 +50,12 @@ class Explanation(BaseModel):
     cost: CostView
 
 
-def explain(store: Store, run: str, now_us: int, *, bodies: bool = False) -> Explanation:
+def explain(
+    store: Store, run: str, now_us: int, *, bodies: bool = False, reveal: bool = False
+) -> Explanation:
     """Explain a run as of `now_us`; with excerpts of the payloads when `bodies`.
+
+    Secrets and personal data are masked unless `reveal`.
 
     Reads only. Raises `NotFoundError`.
     """
@@ -61,13 +66,13 @@ def explain(store: Store, run: str, now_us: int, *, bodies: bool = False) -> Exp
         agent=row.agent,
         state=row.state,
         outcome=row.outcome,
-        sentence=sentence(store, row, now_us),
+        sentence=shown_text(sentence(store, row, now_us), reveal=reveal),
         story=[
             StoryLine(
                 seq=entry.event.seq,
                 at=at(entry.event.at_us),
                 kind=entry.event.kind,
-                text=tell(entry, bodies=bodies),
+                text=tell(entry, bodies=bodies, reveal=reveal),
             )
             for entry in entries
             if is_told(entry.event.kind)

@@ -16,6 +16,7 @@ from interlock.observe.model_story import MODEL_TELLERS, tell_decided, tell_open
 from interlock.observe.moment import when
 from interlock.observe.operation_key import is_pause, is_time_limit, operation_name
 from interlock.observe.scene import Scene, answer_of, cut
+from interlock.observe.shown import shown_body, shown_fields, shown_text
 from interlock.observe.wait import wait_in_words
 
 __all__ = ["is_told", "tell", "tell_unread"]
@@ -29,20 +30,26 @@ def is_told(kind: str) -> bool:
     return kind not in _SILENT
 
 
-def tell(entry: Entry, *, bodies: bool = False) -> str:
-    """An event as a sentence, with an excerpt of its payload when `bodies`."""
+def tell(entry: Entry, *, bodies: bool = False, reveal: bool = False) -> str:
+    """An event as a sentence, with an excerpt of its payload when `bodies`; masked unless `reveal`.
+
+    What goes into the sentence is masked before an excerpt is cut, which could hide what it is.
+    """
     event = entry.event
     teller = _TELLERS.get(event.kind, _unknown_kind(event.kind))
-    body = json.loads(entry.body) if entry.body is not None else None
-    name = operation_name(event.key)
-    return teller(Scene(event.header, name, event.key, body, bodies, entry.erased))
+    recorded = json.loads(entry.body) if entry.body is not None else None
+    body = shown_body(event.header, recorded, reveal=reveal)
+    header = shown_fields(event.header, reveal=reveal)
+    name = shown_text(operation_name(event.key), reveal=reveal)
+    return teller(Scene(header, name, event.key, body, bodies, entry.erased))
 
 
 def tell_unread(mail: Mail) -> str:
     """A message that no wait of the run has taken yet."""
     by = mail.header.get("by") or "somebody"
     named = f" {mail.name!r}" if mail.name else ""
-    return f"{mail.kind}{named} from {by}, sent at {when(mail.at_us)}, is not taken yet."
+    told = f"{mail.kind}{named} from {by}, sent at {when(mail.at_us)}, is not taken yet."
+    return shown_text(told)
 
 
 def _unknown_kind(kind: str) -> Callable[[Scene], str]:
@@ -307,8 +314,14 @@ def _plan_failed(scene: Scene) -> str:
     return f"Plan {scene.get('plan')} failed at {failed}{after}. {then}"
 
 
+def _vault_erased(scene: Scene) -> str:
+    why = f": {scene.get('reason')}" if scene.get("reason") else ""
+    return f"{scene.by()} had the vault erase what it kept for person {scene.get('person')}{why}."
+
+
 _TELLERS: Final[Mapping[str, Callable[[Scene], str]]] = {
     "run_queued": _queued,
+    "vault_erased": _vault_erased,
     "run_claimed": _claimed,
     "run_suspended": _suspended,
     "run_completed": _completed,

@@ -1,7 +1,8 @@
 """The journal's rows as JSON objects: the shapes of the HTTP API and of `--json`.
 
 One shape per noun, the same everywhere, documented in docs/reference/http.md. Fields are only ever
-added. A view in a list holds no recorded body; a single run shows its result or its failure.
+added. A view in a list holds no recorded body; a single run shows its result or its failure. Secrets
+and personal data are masked, unless the caller says `reveal`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from interlock.journal.store import Store
 from interlock.limits.amount import amount_text, unit_of
 from interlock.observe.moment import at, at_or_none
 from interlock.observe.sentence import sentence
+from interlock.observe.shown import shown_body, shown_fields
 
 __all__ = [
     "EFFECT_VERDICTS",
@@ -226,19 +228,22 @@ class BudgetList(_View):
 
 def run_summary(row: RunRow) -> RunSummary:
     """A run for a list."""
-    return RunSummary(**_run_fields(row))
+    return RunSummary(**shown_fields(_run_fields(row)))
 
 
-def run_view(store: Store, row: RunRow, now_us: int) -> RunView:
+def run_view(store: Store, row: RunRow, now_us: int, *, reveal: bool = False) -> RunView:
     """A run in full, with its result or failure and its sentence."""
-    body = _body_at(store, row.result_position)
-    completed = row.state == "completed"
-    return RunView(
+    entry = _entry_at(store, row.result_position)
+    body = None if entry is None else entry.body
+    result = None
+    if row.state == "completed" and entry is not None:
+        result = shown_body(entry.event.header, body_value(body), reveal=reveal)
+    fields = {
         **_run_fields(row),
-        explanation=sentence(store, row, now_us),
-        result=body_value(body) if completed else None,
-        error=None if completed else _failure(row, body),
-    )
+        "explanation": sentence(store, row, now_us),
+        "error": None if row.state == "completed" else _failure(row, body, reveal=reveal),
+    }
+    return RunView(**shown_fields(fields, reveal=reveal), result=result)
 
 
 def _run_fields(row: RunRow) -> dict[str, Any]:
@@ -264,28 +269,32 @@ def _run_fields(row: RunRow) -> dict[str, Any]:
 
 
 def _wait_view(wait: dict[str, Any]) -> WaitView:
-    return WaitView(
-        key=wait["key"],
-        kind=wait["kind"],
-        what=wait["what"],
-        since=at(wait["since_us"]),
-        due_at=at_or_none(wait["due_at_us"]),
-        who=wait["who"],
-    )
+    fields = {
+        "key": wait["key"],
+        "kind": wait["kind"],
+        "what": wait["what"],
+        "since": at(wait["since_us"]),
+        "due_at": at_or_none(wait["due_at_us"]),
+        "who": wait["who"],
+    }
+    return WaitView(**shown_fields(fields))
 
 
-def _failure(row: RunRow, body: bytes | None) -> FailureView | None:
+def _failure(row: RunRow, body: bytes | None, *, reveal: bool) -> FailureView | None:
     if row.state not in ("failed", "cancelled", "parked"):
         return None
     failure = read_failure(body) if body else Failure((), "")
     name = failure.name() if failure.types else ""
-    return FailureView(type=name, message=failure.message or row.reason)
+    fields = {"type": name, "message": failure.message or row.reason}
+    return FailureView(**shown_fields(fields, reveal=reveal))
 
 
-def event_view(entry: Entry | Event, *, bodies: bool = False) -> EventView:
+def event_view(entry: Entry | Event, *, bodies: bool = False, reveal: bool = False) -> EventView:
     """An event, with its body only where that is asked for."""
     event = entry.event if isinstance(entry, Entry) else entry
-    shown = {"body": body_value(entry.body)} if bodies and isinstance(entry, Entry) else {}
+    shown: dict[str, Any] = {}
+    if bodies and isinstance(entry, Entry):
+        shown["body"] = shown_body(event.header, body_value(entry.body), reveal=reveal)
     return EventView(
         seq=event.seq,
         position=event.position,
@@ -294,52 +303,57 @@ def event_view(entry: Entry | Event, *, bodies: bool = False) -> EventView:
         version=event.version,
         key=event.key,
         at=at(event.at_us),
-        header=dict(event.header),
+        header=shown_fields(event.header, reveal=reveal),
         erased=isinstance(entry, Entry) and entry.erased,
         **shown,
     )
 
 
-def task_view(store: Store, row: InboxRow) -> TaskView:
-    """An inbox task with its question, and its decision once there is one."""
-    asked = _fields_at(store, row.position)
+def task_view(store: Store, row: InboxRow, *, reveal: bool = False) -> TaskView:
+    """An inbox task with its question, and its decision once there is one.
+
+    With `reveal` as it will be executed: for a person who is to decide about the very values.
+    """
+    asked = _asked(store, row, reveal=reveal)
     decided = _fields_at(store, row.decision_position)
     details: Any = asked.get("details")
     if row.kind in _DETAILS:
         details = {name: asked.get(field) for name, field in _DETAILS[row.kind].items()}
-    return TaskView(
-        id=row.id,
-        run=row.run,
-        key=row.key,
-        kind=row.kind,
-        role=row.role,
-        state=row.state,
-        question=str(asked.get("question", "")),
-        choices=list(EFFECT_VERDICTS if row.kind == "effect" else asked.get("choices") or ()),
-        details=details,
-        opened_at=at(row.opened_at_us),
-        due_at=at_or_none(row.due_at_us),
-        decided_by=row.decided_by or None,
-        decided_at=at_or_none(row.decided_at_us),
-        choice=decided.get("choice") or decided.get("verdict"),
-    )
+    fields = {
+        "id": row.id,
+        "run": row.run,
+        "key": row.key,
+        "kind": row.kind,
+        "role": row.role,
+        "state": row.state,
+        "question": str(asked.get("question", "")),
+        "choices": list(EFFECT_VERDICTS if row.kind == "effect" else asked.get("choices") or ()),
+        "details": details,
+        "opened_at": at(row.opened_at_us),
+        "due_at": at_or_none(row.due_at_us),
+        "decided_by": row.decided_by or None,
+        "decided_at": at_or_none(row.decided_at_us),
+        "choice": decided.get("choice") or decided.get("verdict"),
+    }
+    return TaskView(**shown_fields(fields, reveal=reveal))
 
 
 def effect_view(row: EffectRow) -> EffectView:
     """An effect."""
-    return EffectView(
-        effect_key=row.effect_key,
-        run=row.run,
-        key=row.key,
-        tool=row.tool,
-        tool_version=row.tool_version,
-        recovery=row.recovery,
-        state=row.state,
-        attempts=row.attempts,
-        reason=row.reason,
-        intended_at=at(row.intended_at_us),
-        settled_at=at_or_none(row.settled_at_us),
-    )
+    fields = {
+        "effect_key": row.effect_key,
+        "run": row.run,
+        "key": row.key,
+        "tool": row.tool,
+        "tool_version": row.tool_version,
+        "recovery": row.recovery,
+        "state": row.state,
+        "attempts": row.attempts,
+        "reason": row.reason,
+        "intended_at": at(row.intended_at_us),
+        "settled_at": at_or_none(row.settled_at_us),
+    }
+    return EffectView(**shown_fields(fields))
 
 
 def budget_view(row: BudgetRow) -> BudgetView:
@@ -358,11 +372,18 @@ def body_value(body: bytes | None) -> Any:
     return None if body is None else json.loads(body)
 
 
+def _asked(store: Store, row: InboxRow, *, reveal: bool) -> dict[str, Any]:
+    entry = _entry_at(store, row.position)
+    value = None if entry is None else body_value(entry.body)
+    shown = shown_body({} if entry is None else entry.event.header, value, reveal=reveal)
+    return cast("dict[str, Any]", shown) if isinstance(shown, dict) else {}
+
+
 def _fields_at(store: Store, position: int | None) -> dict[str, Any]:
-    value = body_value(_body_at(store, position))
+    entry = _entry_at(store, position)
+    value = None if entry is None else body_value(entry.body)
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def _body_at(store: Store, position: int | None) -> bytes | None:
-    entry = store.entry(position) if position is not None else None
-    return entry.body if entry is not None else None
+def _entry_at(store: Store, position: int | None) -> Entry | None:
+    return store.entry(position) if position is not None else None

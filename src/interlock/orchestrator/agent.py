@@ -6,15 +6,21 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import rfc8785
 from pydantic import BaseModel, ValidationError
 
 from interlock.base.codec import Codec, codec_for, describe, hints
+from interlock.contract.grounding import GroundingTerms
+from interlock.contract.masking import MaskingTerms
 from interlock.errors import DeclarationError, InvalidInputError
 
 __all__ = ["Agent", "declare_agent", "same_input"]
+
+
+_NO_MASKING: Final = MaskingTerms()
+_NO_GROUNDING: Final = GroundingTerms()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +39,13 @@ class Agent:
     output: Codec[Any] = field(repr=False)
     state: type[BaseModel] | None
     concurrency: int | None
+    masking: MaskingTerms = _NO_MASKING
+    grounding: GroundingTerms = _NO_GROUNDING
+
+    def sensitive_in(self, part: str) -> dict[str, list[str]]:
+        """The header field that has views hide what is sensitive in its `input` or `result`."""
+        paths = [p[len(part) :].lstrip(".") for p in self.masking.sensitive if p.split(".")[0] == part]
+        return {"sensitive": paths} if paths else {}
 
 
 def declare_agent(
@@ -42,6 +55,8 @@ def declare_agent(
     version: str = "1",
     state: type[BaseModel] | None = None,
     concurrency: int | None = None,
+    masking: MaskingTerms = _NO_MASKING,
+    grounding: GroundingTerms = _NO_GROUNDING,
 ) -> Agent:
     """Check an agent's declaration and build it.
 
@@ -73,6 +88,8 @@ def declare_agent(
         output=codec_for(types.get("return", Any)),
         state=state,
         concurrency=concurrency,
+        masking=masking,
+        grounding=grounding,
     )
 
 

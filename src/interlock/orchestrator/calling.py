@@ -13,16 +13,28 @@ from interlock.orchestrator.retry import Retry
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.steps import StepOperation, StepPlan, is_async
 from interlock.tools.effects import EffectKey
+from interlock.tools.masking.sealed import revealed
 from interlock.tools.tool import Tool
 
 __all__ = ["call_tool"]
 
 
 async def call_tool(
-    session: Session, tool: Tool[..., Any], values: dict[str, Any], name: str = ""
+    session: Session,
+    tool: Tool[..., Any],
+    values: dict[str, Any],
+    name: str = "",
+    *,
+    by_model: bool = False,
 ) -> Any:
-    """Call a tool with bound values (see `Run.call`). `name`: of the operation, else the tool's."""
+    """Call a tool with bound values (see `Run.call`). `name`: of the operation, else the tool's.
+
+    `by_model`: a model asked for it, and the tool takes care of handles itself.
+    """
     name = name or tool.name
+    vault = None if by_model else session.run_vault()
+    if vault is not None:
+        tool = revealed(tool, vault)
     gateway = session.services.gateway
     if not tool.writes:
         result = await session.issue(_read(session, name, tool, values))
@@ -66,6 +78,7 @@ def _read(
         None,
         awaited,
         judged,
+        tool.sensitive,
     )
     return StepOperation(session, name, plan)
 

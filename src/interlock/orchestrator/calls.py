@@ -308,6 +308,7 @@ class EffectOperation(Operation):
             "tool": self.tool.name,
             "tool_version": self.tool.version,
             "recovery": self.tool.recovery,
+            **self.tool.sensitive_in("args"),
             **more,
         }
         body = canonical(self.arguments, self._label())
@@ -385,8 +386,7 @@ class EffectOperation(Operation):
             return self._outcome_of(error), UNSET
         except (Exception, SystemExit) as error:  # noqa: BLE001 - what it was decides the outcome
             return self._outcome_of(error), UNSET
-        header = {"effect_key": self.effect_key}
-        return Draft("effect_completed", self.key, header, body), value
+        return Draft("effect_completed", self.key, self._completed_header(), body), value
 
     async def _call(self, function: Any, seconds: float) -> Any:
         filled = self.tool.hidden(self.effect_key) if function is self.tool.function else {}
@@ -435,8 +435,11 @@ class EffectOperation(Operation):
         except InterlockError:
             # It happened, but its result cannot be kept: recovery, or a person, has to supply one.
             return False
-        self.record(Draft("effect_completed", self.key, {"effect_key": self.effect_key}, body))
+        self.record(Draft("effect_completed", self.key, self._completed_header(), body))
         return True
+
+    def _completed_header(self) -> dict[str, Any]:
+        return {"effect_key": self.effect_key, **self.tool.sensitive_in("result")}
 
     def _record_late_error(self, error: BaseException) -> bool:
         certain = isinstance(error, Exception) and self.tool.says_not_made(error)
@@ -482,7 +485,7 @@ class EffectOperation(Operation):
             if isinstance(answer, Happened):
                 found = cast("Happened[Any]", answer)
                 body = self.tool.result.encode(found.value, self._label())
-                header = {"effect_key": self.effect_key, "found": True}
+                header = {**self._completed_header(), "found": True}
                 return Draft("effect_completed", self.key, header, body), UNSET
         except asyncio.CancelledError:
             if self.stopped or not self.looking_up:
@@ -511,6 +514,7 @@ class EffectOperation(Operation):
             "kind": "effect",
             "role": "",
             "due_at_us": None,
+            **self.tool.sensitive_in("args", "arguments"),
         }
         body = canonical(question, self._label())
         self.record(Draft("task_opened", self.key, header, body))

@@ -132,7 +132,14 @@ class Client:
         given = options or StartOptions()
         run = new_id("run", self._clock)
         version = f"{self._code_version}:{agent.version}"
-        draft = queued_draft(agent.name, body, given, self._clock, code_version=version)
+        draft = queued_draft(
+            agent.name,
+            body,
+            given,
+            self._clock,
+            code_version=version,
+            sensitive=agent.sensitive_in("input"),
+        )
         guards: tuple[Guard, ...] = ()
         if given.idempotency_key is not None:
             guards = (UniqueKey(given.start_scope(agent.name), given.idempotency_key),)
@@ -296,6 +303,12 @@ class Client:
         return await self._send(
             row.run, "resolution", effect_key, body, message_id, by, about=about
         )
+
+    async def record_erasure(self, person: str, *, by: str = "", reason: str = "") -> None:
+        """Record that a person's values are erased from the vault. `person`: its reference there."""
+        header = {"person": person, "by": by, "reason": reason}
+        draft = Draft("vault_erased", "", header)
+        await self.journal.commit(Commit((Append("tenant/default", (draft,)),)))
 
     def _task_about(self, effect: EffectRow) -> str | None:
         """The open inbox task that asks about an effect, which its answer closes."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from interlock.base.codec import MAX_RESULT_BYTES, check_size
 from interlock.base.failure import Failure, failure_of
-from interlock.errors import InterlockError
+from interlock.errors import BodyErasedError, InterlockError
 from interlock.journal.event import Draft
 from interlock.journal.guard import Append, Committed
 from interlock.journal.rows import RunRow, RunState
@@ -108,7 +108,11 @@ def _last_event(session: Session, root: asyncio.Task[Any]) -> Draft:
         return _completed(session, root.result())
     continuation = _continuation(error)
     if continuation is not None:
-        header = {"generation": session.generation + 1, "seed": session.seed}
+        header = {
+            "generation": session.generation + 1,
+            "seed": session.seed,
+            **session.agent.sensitive_in("input"),
+        }
         return Draft("run_continued", "", header, continuation.body)
     if isinstance(error, asyncio.CancelledError):
         header = {"reason": session.cancel_reason or "cancelled", "outcome": session.outcome}
@@ -146,11 +150,15 @@ def _completed(session: Session, result: Any) -> Draft:
         header = {"reason": "invalid_output", "outcome": session.outcome}
         kept = {**json.loads(failure.encode()), "value": repr(result)[:10_000]}
         return Draft("run_failed", "", header, json.dumps(kept).encode())
-    return Draft("run_completed", "", {"outcome": session.outcome}, body)
+    header = {"outcome": session.outcome, **session.agent.sensitive_in("result")}
+    return Draft("run_completed", "", header, body)
 
 
 def _failed(session: Session, error: BaseException) -> Draft:
     ours = _interlock_error(error)
+    if isinstance(ours, BodyErasedError):
+        # It may yet be cancelled or begun anew by whoever knows why it was erased.
+        raise ours
     failure = failure_of(ours or error)
     reason = failure.name() if ours is None else ours.code
     header = {"reason": reason, "outcome": session.outcome}

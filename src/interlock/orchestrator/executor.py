@@ -40,6 +40,7 @@ from interlock.orchestrator.start import first_claim
 
 if TYPE_CHECKING:
     from interlock.models.ask import Asker
+    from interlock.tools.masking.vault import Vault
 
 __all__ = ["EndedRun", "Executor", "ExecutorOptions", "Lease"]
 
@@ -94,6 +95,7 @@ class Executor:
         asker: Callable[[], Asker],
         gateway: Gateway | None = None,
         session_type: type[Session] = Session,
+        vault: Vault | None = None,
     ) -> None:
         self.journal = journal
         self.clock = clock
@@ -104,6 +106,7 @@ class Executor:
         self.residency_us = options.residency // _US
         self.failure: StorageError | None = None
         self.feed = Feed()
+        self.vault = vault
         self.gateway = gateway or Gateway()
         self._make_asker = asker
         self._asker: Asker | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, cast
 
 from interlock.errors import BodyErasedError
 from interlock.journal.event import Entry
 
-__all__ = ["History"]
+__all__ = ["History", "at_path", "person_in"]
 
 # Events of a run's stream that no operation is the fold of.
 _BOOKKEEPING: Final = frozenset(
@@ -75,3 +76,18 @@ class History:
                     "the run needs it to continue. Cancel the run, or start a new one."
                 )
             yield entry
+
+
+def at_path(given: Any, path: str) -> Any:
+    """What a dotted path (`input.customer`) leads to in a run's input; None where to nothing."""
+    value = given
+    for name in path.split(".")[1:]:
+        fields = cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+        value = fields.get(name)
+    return value
+
+
+def person_in(body: bytes, path: str | None) -> str:
+    """The text or number that a path leads to in a run's recorded input, or nothing."""
+    value = None if path is None else at_path(json.loads(body), path)
+    return str(value) if isinstance(value, (str, int)) else ""

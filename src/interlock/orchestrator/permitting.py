@@ -143,6 +143,7 @@ class Permitting:
             "call_hash": bound,
             "two_persons": int(ask.two_persons),
             "effect_key": operation.effect_key,
+            **operation.tool.sensitive_in("args", "details.arguments"),
         }
         card = self._card(call, decision, ask, bound)
         body = canonical(card, f"the question about tool {operation.tool.name!r}")
@@ -227,7 +228,8 @@ class Permitting:
         key, log = self._operation.key, self.log
         match choice:
             case "edit":
-                draft = Draft("call_edited", key, header, body)
+                hidden = self._operation.tool.sensitive_in("args")
+                draft = Draft("call_edited", key, header | hidden, body)
             case "reject":
                 failure = Failure((), f"{header['by'] or 'a person'} rejected it")
                 rejected = header | {"reason": "rejected"}

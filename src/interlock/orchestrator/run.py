@@ -432,6 +432,7 @@ class Run:
                 parent=session.run_id,
                 parent_key=key,
                 close_policy=close,
+                sensitive=declared.sensitive_in("input"),
             )
             session.children[operation.child] = agent
 

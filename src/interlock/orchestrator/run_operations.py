@@ -24,6 +24,7 @@ from interlock.orchestrator.retry import NO_RETRY
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.steps import StepOperation, StepPlan
 from interlock.orchestrator.waits import Decision, TaskOperation, TimerOperation
+from interlock.tools.masking.vault import RunVault
 from interlock.tools.tool import Tool
 
 __all__ = ["RunOperations"]
@@ -52,6 +53,10 @@ class RunOperations:
         """The tenant that the run belongs to."""
         return self._session.row.tenant
 
+    def vault(self) -> RunVault | None:
+        """The run's values under handles, where its contract asks for them."""
+        return self._session.run_vault()
+
     def lineage(self) -> Sequence[tuple[str, str]]:
         """The runs that started this one, its parent first."""
         store, found = self._session.services.journal.store, list[tuple[str, str]]()
@@ -79,7 +84,7 @@ class RunOperations:
 
     async def call(self, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
         """Call a tool through the gateway."""
-        return await call_tool(self._session, tool, values)
+        return await call_tool(self._session, tool, values, by_model=True)
 
     async def work(self, name: str, arguments: Any, function: Callable[[], Awaitable[Any]]) -> Any:
         """Do something outside and record its JSON result once."""

@@ -24,6 +24,7 @@ from interlock.errors import (
     NotRecordableError,
     ReplayMismatchError,
     StorageError,
+    VaultError,
 )
 from interlock.journal.event import Draft, Entry
 from interlock.journal.guard import Append, Commit, Committed, Guard, NoMailSince, Refused, Result
@@ -33,7 +34,7 @@ from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.ending import Ending, end_of_run, ended_row, waiting_for_children
 from interlock.orchestrator.feed import Feed
 from interlock.orchestrator.gateway import Gateway
-from interlock.orchestrator.history import History
+from interlock.orchestrator.history import History, at_path, person_in
 from interlock.orchestrator.loop import RunLoop, user_line
 from interlock.orchestrator.mailbox import Mailbox
 from interlock.orchestrator.operation import UNSET, DurableFuture, Operation, OperationHost
@@ -42,6 +43,7 @@ from interlock.tools.provenance import Sources
 
 if TYPE_CHECKING:
     from interlock.models.ask import Asker
+    from interlock.tools.masking.vault import RunVault, Vault
 
 __all__ = ["Services", "Session", "TornDown"]
 
@@ -65,6 +67,7 @@ class Services(Protocol):
 
     feed: Feed
     gateway: Gateway
+    vault: Vault | None
 
     def asker(self) -> Asker:
         """What asks models for the runs of this executor."""
@@ -147,6 +150,7 @@ class Session(OperationHost):
         self._broken: InterlockError | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._missed: list[Callable[[], None]] = []
+        self._run_vault: RunVault | None = None
         self.left_over: tuple[Draft, ...] = ()
         # Whether the code has ended before its tasks: what they held, nobody gives back.
         self.left_behind = False
@@ -160,8 +164,13 @@ class Session(OperationHost):
     def sources(self) -> Sources:
         """What the run may rely on: its input, and what trusted tools have answered."""
         if self._sources is None:
-            self._sources = Sources()
-            self._sources.add("the run's input", json.loads(self.history.input()))
+            vault = self.run_vault()
+            self._sources = Sources(None if vault is None else vault.reveal_value)
+            terms = self.agent.grounding
+            given = json.loads(self.history.input())
+            for path in terms.input:
+                self._sources.add("the run's input", at_path(given, path))
+            self._sources.add("the contract", list(terms.values))
         return self._sources
 
     # From claim to live.
@@ -178,6 +187,24 @@ class Session(OperationHost):
             self._park(error)
             return
         self._go_live()
+
+    def run_vault(self) -> RunVault | None:
+        """The run's values under handles, where its contract asks for them.
+
+        Raises `VaultError` when the executor has no vault.
+        """
+        terms = self.agent.masking
+        if not terms.handles:
+            return None
+        if self._run_vault is None:
+            if self.services.vault is None:
+                raise VaultError(
+                    f"the contract of agent {self.agent_name!r} asks for handles, and this "
+                    "executor has no vault. Declare the contract before the executor starts."
+                )
+            person = person_in(self.history.input(), terms.person) or self.run_id
+            self._run_vault = self.services.vault.for_run(self.run_id, person, terms.kinds)
+        return self._run_vault
 
     def _replay(self, entry: Entry) -> None:
         event = entry.event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -78,8 +79,9 @@ def queued_draft(
     parent: str = "",
     parent_key: str = "",
     close_policy: ClosePolicy = "cancel",
+    sensitive: Mapping[str, Any] | None = None,
 ) -> Draft:
-    """The first event of a run. `body` is its input as JSON."""
+    """The first event of a run. `body` is its input as JSON; `sensitive` what views hide of it."""
     now_us = clock.now_us()
     header: dict[str, Any] = {
         "agent": agent,
@@ -92,6 +94,7 @@ def queued_draft(
         "close_policy": close_policy,
         "seed": clock.random_bytes(16).hex(),
         "code_version": code_version,
+        **(sensitive or {}),
     }
     if options.idempotency_key is not None:
         header["unique"] = [[options.start_scope(agent), options.idempotency_key]]

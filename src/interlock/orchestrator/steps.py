@@ -79,6 +79,8 @@ class StepPlan(NamedTuple):
     total_timeout: timedelta | None
     is_async: bool
     said: Mapping[str, Any] | None = None
+    # Paths into arguments and result that no view shows (`args.iban`).
+    sensitive: tuple[str, ...] = ()
 
 
 class StepOperation(Operation):
@@ -259,6 +261,8 @@ class StepOperation(Operation):
     def _draft(self, what: str, header: dict[str, Any], body: bytes) -> Draft:
         if self.plan.version:
             header["tool_version"] = self.plan.version
+        if self.plan.sensitive and what != "attempt_failed":
+            header["sensitive"] = list(self.plan.sensitive)
         return Draft(f"{self.plan.noun}_{what}", self.key, header, body)
 
     def _retry_at_us(self, error: BaseException, attempt: int) -> int | None:

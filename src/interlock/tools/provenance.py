@@ -14,33 +14,47 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Literal, cast
+from urllib.parse import urlsplit
 
 from pydantic_core import to_jsonable_python
 
-__all__ = ["Sources", "values_in"]
+from interlock.tools.masking import Kind, normal, recognise
+
+__all__ = ["Sources", "integrity_of", "values_in"]
 
 _EDGES: Final = "\"'`()[]{}<>,;:!?.…“”\u2018\u2019«»"
 _EMAIL: Final = re.compile(r"[^\s\"'<>()\[\],;:]+@[^\s\"'<>()\[\],;:]+")
 # An IBAN as people write it, in groups of four: ISO 13616.
+_URL: Final = re.compile(r"https?://", re.IGNORECASE)
+_DOMAIN: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9\-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,63}")
+# What has one form to compare, however it is written.
+_TYPES: Final[tuple[Kind, ...]] = ("iban", "card", "national_id", "email", "phone")
 _SPACED: Final = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}\b")
 
 
 class Sources:
     """The trusted values of one run, each with the name of the source that it is from first."""
 
-    def __init__(self) -> None:
+    def __init__(self, reveal: Callable[[Any], Any] | None = None) -> None:
         self._named: dict[str, str] = {}
+        # Where a run has handles: what they stand for is compared, and not how they are numbered.
+        self._reveal = reveal
 
     def add(self, source: str, value: Any) -> None:
         """Trust what a source says. Repeating it changes nothing."""
-        for plain in values_in(value):
+        for plain in values_in(self._values(value)):
             self._named.setdefault(plain, source)
 
     def source_of(self, value: Any) -> str | None:
         """Which source names a value, or None."""
-        return self._named.get(_plain(value))
+        value = self._values(value)
+        host = _host(value)
+        return self._named.get(_plain(value)) or (self._named.get(host) if host else None)
+
+    def _values(self, value: Any) -> Any:
+        return value if self._reveal is None else self._reveal(to_jsonable_python(value))
 
     def ungrounded(
         self, arguments: Mapping[str, Any], destinations: Iterable[str]
@@ -82,10 +96,37 @@ def _words(text: str) -> Iterator[str]:
     for pattern in (_EMAIL, _SPACED):
         for found in pattern.finditer(text):
             yield _plain(found.group().strip(_EDGES))
+    for one in recognise(text, _TYPES):
+        yield f"{one.kind}:{normal(one.kind, text[one.start : one.end])}"
     for word in text.split():
         bare = word.strip(_EDGES)
         if bare:
             yield _plain(bare)
+            if host := _host(bare) or _domain(bare):
+                yield host
+
+
+def _host(value: Any) -> str:
+    """`host:NAME` of an address of the web, or nothing.
+
+    One with a user name in it names no host: `https://bank.example@evil.example` reads as another
+    than it is (RFC 3986, section 7.6). A port is part of where something goes.
+    """
+    if not isinstance(value, str) or not _URL.match(value):
+        return ""
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        return ""
+    if "@" in parts.netloc or "\\" in value or not parts.hostname:
+        return ""
+    usual = port in (None, {"http": 80, "https": 443}[parts.scheme.lower()])
+    return f"host:{parts.hostname.rstrip('.')}{'' if usual else f':{port}'}"
+
+
+def _domain(word: str) -> str:
+    return f"host:{word.casefold()}" if _DOMAIN.fullmatch(word) else ""
 
 
 def _each(value: Any) -> list[Any]:
@@ -101,7 +142,32 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return f"{type(value).__name__}:{value}"
     text = unicodedata.normalize("NFKC", str(value)).strip()
+    whole = recognise(text, _TYPES)
+    if whole and whole[0][:2] == (0, len(text)):
+        return f"{whole[0].kind}:{normal(whole[0].kind, text)}"
     if _EMAIL.fullmatch(text):
         return text.casefold()
     # Only what is an account number may be written in groups.
     return text.replace(" ", "") if _SPACED.fullmatch(text) else text
+
+
+Integrity = Literal["trusted", "untrusted"]
+
+
+def integrity_of(meta: Mapping[str, Any] | None, *, trusted: bool) -> Integrity:
+    """How far what an MCP server answered is to be relied on, by `_meta.ifc` of its result.
+
+    `trusted`: whether the tool is declared so here. A label can only take trust away: a server that
+    calls its own output trusted says nothing. A label of another form takes it away too. Source of
+    the form (`{"ifc": {"integrity": "trusted" | "untrusted", "confidentiality": …}}`, earlier
+    versions `high` and `low`): what the GitHub MCP server writes, for the labels of FIDES (Costa
+    and others, "Securing AI Agents with Information-Flow Control", 2025).
+    """
+    if not trusted:
+        return "untrusted"
+    label: Any = (meta or {}).get("ifc")
+    if label is None:
+        return "trusted"
+    integrity = label.get("integrity") if isinstance(label, Mapping) else ""
+    known: Any = cast("Any", integrity)
+    return "trusted" if known in ("trusted", "high") else "untrusted"

@@ -39,7 +39,8 @@ class Tool(Generic[P, T]):
     `refused` are those that also mean that another attempt would end the same (of a read: that it
     is not worth one). `attempts` bounds how often a call that was certainly not made, and not
     refused, or a read that failed, is made in all, with pauses that double from `pause` up to a
-    minute. `standing` is what rights and people need to know of it.
+    minute. `sensitive` are dotted paths into arguments (`args.iban`) and result (`result.email`) that
+    no view shows. `standing` is what rights and people need to know of it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Tool(Generic[P, T]):
     key_parameter: str | None
     arguments: type[BaseModel]
     result: Codec[T] = field(repr=False)
+    sensitive: tuple[str, ...] = ()
     standing: Standing = field(default_factory=Standing)
 
     @property
@@ -99,6 +101,15 @@ class Tool(Generic[P, T]):
         """The arguments that the gateway fills in."""
         return {self.key_parameter: key} if self.key_parameter else {}
 
+    def sensitive_in(self, part: str, below: str = "") -> dict[str, list[str]]:
+        """The header field that has views hide what is sensitive in a body with this part.
+
+        `part` is `args` or `result`; `below` is where the body has it.
+        """
+        under = [path[len(part) :].lstrip(".") for path in self.sensitive if _is_in(path, part)]
+        paths = [".".join(filter(None, (below, path))) for path in under]
+        return {"sensitive": paths} if paths else {}
+
     def says_not_made(self, error: Exception) -> bool:
         """Whether this exception means that the effect was certainly not made."""
         return isinstance(error, (NotMadeError, *self.not_made, *self.refused))
@@ -108,6 +119,10 @@ class Tool(Generic[P, T]):
         if isinstance(error, NotMadeError) and not error.retry:
             return True
         return isinstance(error, self.refused)
+
+
+def _is_in(path: str, part: str) -> bool:
+    return path == part or path.startswith(f"{part}.")
 
 
 def declare_tool(
@@ -124,6 +139,7 @@ def declare_tool(
     refused: tuple[type[Exception], ...] = (),
     attempts: int = 3,
     pause: timedelta = timedelta(seconds=1),
+    sensitive: tuple[str, ...] = (),
     standing: Standing | None = None,
 ) -> Tool[P, T]:
     """Check a tool's declaration and build it.
@@ -135,6 +151,7 @@ def declare_tool(
     _check(label, effect, recovery, lookup, key_parameter)
     if lookup is not None:
         _check_lookup(label, lookup, [parameter.name for parameter in parameters])
+    _check_sensitive(label, [p.name for p in parameters], sensitive)
     standing = standing or Standing()
     check_standing(label, standing, parameters, writes=effect != "read")
     if attempts < 1:
@@ -160,6 +177,7 @@ def declare_tool(
         key_parameter=key_parameter,
         arguments=_arguments_model(label, parameters),
         result=codec_for(hints(function).get("return", Any)),
+        sensitive=sensitive,
         standing=standing,
     )
 
@@ -195,6 +213,18 @@ def _check(
             f"tool {name!r} declares recovery='key' but takes no parameter of type EffectKey, so "
             "the called system can never see the key. Add `key: EffectKey` and send it along."
         )
+
+
+def _check_sensitive(name: str, parameters: list[str], sensitive: tuple[str, ...]) -> None:
+    has = ", ".join(parameters) or "none"
+    for path in sensitive:
+        root, _, rest = path.partition(".")
+        argument = rest.partition(".")[0]
+        if root not in ("args", "result") or (root == "args" and argument not in parameters):
+            raise DeclarationError(
+                f"tool {name!r}: sensitive {path!r} is no path such as args.NAME (arguments: {has})"
+                " or result.FIELD; `result` alone is the whole of it."
+            )
 
 
 def _check_lookup(name: str, lookup: Callable[..., Any], arguments: list[str]) -> None:

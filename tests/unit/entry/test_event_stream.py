@@ -26,7 +26,7 @@ PIECES = 3000
 async def counting(_messages: list[ModelMessage], _info: AgentInfo) -> AsyncIterator[str]:
     """An answer in very many pieces."""
     for number in range(PIECES):
-        yield f"{number} "
+        yield f"{number}\n"
 
 
 def app_that_counts(folder: Path) -> App:
@@ -67,7 +67,7 @@ def test_a_slow_reader_loses_fragments_and_delays_no_run(tmp_path: Path) -> None
                 rest = [read(frame) async for frame in slow]
         fragments = [frame for frame in rest if frame.event == "fragment"]
         assert 0 < len(fragments) < PIECES
-        assert fragments[-1].data["text"] == f"{PIECES - 1} "
+        assert fragments[-1].data["text"] == f"{PIECES - 1}\n"
         events = [first, *(frame for frame in rest if frame.event != "fragment")]
         assert [frame.id for frame in events] == [str(n) for n in range(1, len(events) + 1)]
 
