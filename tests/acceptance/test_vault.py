@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -102,7 +102,9 @@ async def listened(said: list[str]) -> AsyncGenerator[OpenAIChatModel]:
     with SimulatedModel(Scenario(turns=TURNS)) as server:
         async with (
             httpx.AsyncClient(event_hooks={"request": [listen]}) as http,
-            AsyncOpenAI(base_url=server.base_url, api_key="none", http_client=http) as client,
+            AsyncOpenAI(
+                base_url=server.base_url, api_key="none", http_client=cast("Any", http)
+            ) as client,
         ):
             yield OpenAIChatModel("small", provider=OpenAIProvider(openai_client=client))
 

@@ -63,6 +63,8 @@ async def _frames(
         for frame in writer.fragments(fragments):
             yield frame
         for entry in entries:
+            for frame in writer.before(entry):
+                yield frame
             yield writer.event(entry)
             after = entry.event.seq
         if entries or fragments:
@@ -112,14 +114,22 @@ class _Writer:
     def __init__(self, *, reveal: bool, bodies: bool) -> None:
         self._reveal = reveal
         self._bodies = bodies
-        # By ask: what of its answer is not shown yet.
-        self._coming: dict[str, MaskedPieces] = {}
+        # By ask: its last fragment, and what of its answer is not shown yet.
+        self._coming: dict[str, tuple[dict[str, Any], MaskedPieces]] = {}
+
+    def before(self, entry: Entry) -> Iterator[bytes]:
+        """Frames of what was held back of an answer that is told whole now."""
+        if not entry.event.kind.startswith("model_"):
+            return
+        for last, pieces in self._coming.values():
+            text = pieces.rest()
+            if text:
+                data = json.dumps({**mask_value(last), "text": text}, ensure_ascii=False)
+                yield f"event: fragment\ndata: {data}\n\n".encode()
+        self._coming.clear()
 
     def event(self, entry: Entry) -> bytes:
         """An event's frame."""
-        if entry.event.kind.startswith("model_"):
-            # The answer is told whole: what was held back of its pieces is not needed any more.
-            self._coming.clear()
         view = event_view(entry, bodies=self._bodies, reveal=self._reveal)
         data = view.model_dump_json(exclude_unset=True)
         return f"id: {view.seq}\nevent: {view.kind}\ndata: {data}\n\n".encode()
@@ -136,6 +146,8 @@ class _Writer:
     def _masked(self, fragment: dict[str, Any]) -> dict[str, Any] | None:
         if "text" not in fragment:
             return mask_value(fragment)
-        pieces = self._coming.setdefault(str(fragment.get("ask")), MaskedPieces())
+        ask = str(fragment.get("ask"))
+        _, pieces = self._coming.get(ask, (fragment, MaskedPieces()))
+        self._coming[ask] = fragment, pieces
         text = pieces.add(str(fragment["text"]))
         return {**mask_value(fragment), "text": text} if text else None

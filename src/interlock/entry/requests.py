@@ -24,8 +24,8 @@ __all__ = [
     "ResolutionRequest",
     "RetryRequest",
     "RunsQuery",
-    "SignalRequest",
     "ShowQuery",
+    "SignalRequest",
     "StartQuery",
     "StartRequest",
 ]
@@ -33,9 +33,7 @@ __all__ = [
 MAX_WAIT_SECONDS = 60
 _MAX_PAGE = 500
 _BY = Field(default="", max_length=200, description="who does it, for the journal")
-_REVEAL = Field(
-    default=False, description="show secrets and personal data as they are, not masked"
-)
+_REVEAL = Field(default=False, description="show secrets and personal data as they are, not masked")
 _LIMIT = Field(default=50, ge=1, le=_MAX_PAGE, description=f"how many, at most {_MAX_PAGE}")
 
 

@@ -127,7 +127,9 @@ async def _start(
     row = await service.when_ended(started.run, query.wait_seconds)
     response.headers["Location"] = f"/v1/runs/{row.id}"
     response.status_code = 200 if row.state in _FINISHED else 202
-    return StartedView(**_view(service, row, reveal=query.reveal).model_dump(), created=started.created)
+    return StartedView(
+        **_view(service, row, reveal=query.reveal).model_dump(), created=started.created
+    )
 
 
 def _within(part: str, error: InvalidInputError) -> InvalidInputError:
@@ -163,9 +165,7 @@ async def _list(service: ReadingService, query: Annotated[RunsQuery, Query()]) -
     return RunList(runs=[run_summary(row) for row in page], next=following)
 
 
-async def _show(
-    service: ReadingService, run: str, query: Annotated[ShowQuery, Query()]
-) -> RunView:
+async def _show(service: ReadingService, run: str, query: Annotated[ShowQuery, Query()]) -> RunView:
     """Show one run: what it waits for, or its result or failure."""
     return _view(service, service.client.run(run), reveal=query.reveal)
 

@@ -46,9 +46,9 @@ from interlock.models.loops import Loop, LoopWatch
 from interlock.models.operations import Attempt, Held, Operations, Outcome
 from interlock.models.registry import Candidate, ModelRegistry
 from interlock.models.rules import ToolRule, loop_limits_of, rule_for, tool_for
+from interlock.models.sealing import sealed_message
 from interlock.models.sending import Show, sender, with_bounds
 from interlock.models.spending import Spending
-from interlock.models.sealing import sealed_message
 from interlock.models.transcript import Said, Transcript
 from interlock.tools.masking.sealed import sealed_arguments, sealed_tool
 from interlock.tools.masking.vault import RunVault
@@ -285,7 +285,9 @@ class Asking:
     async def call_declared(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> Any:
         """Call a declared tool; wrong arguments are told to the model, which may mend them."""
         try:
-            values = tool.bind((), arguments) if self.vault is None else self._bound(tool, arguments)
+            values = (
+                tool.bind((), arguments) if self.vault is None else self._bound(tool, arguments)
+            )
         except InvalidInputError as error:
             raise ModelRetry(error.message) from error
         called = tool if self.vault is None else sealed_tool(tool, self.vault)

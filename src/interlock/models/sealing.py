@@ -45,9 +45,7 @@ def _sealed_content(content: Any, vault: RunVault) -> Any:
     return [vault.seal(item) if isinstance(item, str) else item for item in content]
 
 
-def revealed_messages(
-    messages: Sequence[ModelMessage], vault: RunVault
-) -> Sequence[ModelMessage]:
+def revealed_messages(messages: Sequence[ModelMessage], vault: RunVault) -> Sequence[ModelMessage]:
     """The messages with their values, to be said again in a run that has other handles."""
     plain = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json")
     return ModelMessagesTypeAdapter.validate_python(vault.reveal_value(plain))

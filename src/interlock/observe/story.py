@@ -197,6 +197,29 @@ def _effect_failed(scene: Scene) -> str:
     return f"The call of tool {scene.called()} was certainly not made: {scene.failure()}."
 
 
+def _effect_denied(scene: Scene) -> str:
+    named = ", ".join(repr(name) for name in scene.header.get("policies") or ())
+    by = f" (policies: {named})" if named else ""
+    return f"The call of tool {scene.called()} was not allowed: {scene.failure()}{by}."
+
+
+def _approval_given(scene: Scene) -> str:
+    return f"{scene.by()} approved it; another person has to approve it too."
+
+
+def _approval_granted(scene: Scene) -> str:
+    holder = scene.get("acts_for")
+    instead = f" for {holder}" if holder else ""
+    return f"{scene.by()} approved this very call{instead}."
+
+
+def _call_edited(scene: Scene) -> str:
+    return (
+        f"{scene.by()} changed the call, which is judged anew."
+        f"{scene.excerpt('Arguments', scene.body)}"
+    )
+
+
 def _effect_attempt_failed(scene: Scene) -> str:
     again = scene.moment("retry_at_us")
     follows = f"; the next attempt is at {again}" if again else ""
@@ -345,6 +368,10 @@ _TELLERS: Final[Mapping[str, Callable[[Scene], str]]] = {
     "effect_completed": _effect_completed,
     "effect_failed": _effect_failed,
     "effect_attempt_failed": _effect_attempt_failed,
+    "effect_denied": _effect_denied,
+    "approval_given": _approval_given,
+    "approval_granted": _approval_granted,
+    "call_edited": _call_edited,
     "effect_unknown": _effect_unknown,
     "effect_looked_up": _looked_up,
     "effect_resolved": _effect_resolved,

@@ -44,7 +44,9 @@ class Agent:
 
     def sensitive_in(self, part: str) -> dict[str, list[str]]:
         """The header field that has views hide what is sensitive in its `input` or `result`."""
-        paths = [p[len(part) :].lstrip(".") for p in self.masking.sensitive if p.split(".")[0] == part]
+        paths = [
+            p[len(part) :].lstrip(".") for p in self.masking.sensitive if p.split(".")[0] == part
+        ]
         return {"sensitive": paths} if paths else {}
 
 

@@ -80,11 +80,10 @@ class History:
 
 def at_path(given: Any, path: str) -> Any:
     """What a dotted path (`input.customer`) leads to in a run's input; None where to nothing."""
-    value = given
+    value: Any = given
     for name in path.split(".")[1:]:
-        fields = cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-        value = fields.get(name)
-    return value
+        value = cast("Any", value).get(name) if isinstance(value, Mapping) else None
+    return cast("Any", value)
 
 
 def person_in(body: bytes, path: str | None) -> str:

@@ -63,6 +63,8 @@ class _Replay:
         self.loop: asyncio.AbstractEventLoop = loop
         self.feed = Feed()
         self.gateway = app.gateway()
+        # A replay reads what is recorded, which holds handles and no values.
+        self.vault = None
         self._app = app
         self.is_over = loop.create_future()
 

@@ -168,6 +168,5 @@ def integrity_of(meta: Mapping[str, Any] | None, *, trusted: bool) -> Integrity:
     label: Any = (meta or {}).get("ifc")
     if label is None:
         return "trusted"
-    integrity = label.get("integrity") if isinstance(label, Mapping) else ""
-    known: Any = cast("Any", integrity)
-    return "trusted" if known in ("trusted", "high") else "untrusted"
+    integrity: Any = cast("Any", label).get("integrity") if isinstance(label, Mapping) else ""
+    return "trusted" if integrity in ("trusted", "high") else "untrusted"

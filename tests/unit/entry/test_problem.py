@@ -11,7 +11,7 @@ import pytest
 from interlock import errors
 from interlock.entry.problem import STATUSES, RequestError, error_response, problem_response
 from interlock.entry.server import ServeOptions
-from interlock.errors import InterlockError, InvalidInputError, StorageError
+from interlock.errors import InterlockError, InvalidInputError, StorageError, VaultError
 from tests.support.serving import EVERYWHERE, ROOT
 
 KINDS = [getattr(errors, name) for name in errors.__all__]
@@ -27,7 +27,7 @@ def test_every_error_has_a_status_of_its_own(kind: type[InterlockError]) -> None
     told = json.loads(bytes(answer.body))
     assert (told["code"], told["detail"]) == (kind.code, "it did not work")
     assert told["fields"] == {"run": "run_1"}
-    assert (status == 503) is issubclass(kind, StorageError)
+    assert (status == 503) is issubclass(kind, (StorageError, VaultError))
 
 
 def test_every_code_of_a_request_is_in_the_table() -> None:

@@ -118,6 +118,28 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
         "ValueError: no such card."),
     ),
     (
+        "effect_denied", "/pay#1", {"reason": "policy", "policies": ["never"]},
+        {"types": [], "message": "policy 'never' forbids it"},
+        "The call of tool 'pay' was not allowed: policy 'never' forbids it (policies: 'never').",
+    ),
+    (
+        "approval_given", "/pay#1", {"by": "ana"}, None,
+        "ana approved it; another person has to approve it too.",
+    ),
+    (
+        "approval_granted", "/pay#1",
+        {"by": "carl", "acts_for": "ana", "approval": "a", "call_hash": "c"}, None,
+        "carl approved this very call for ana.",
+    ),
+    (
+        "call_edited", "/pay#1", {"by": "ana"}, {"cents": 5},
+        'ana changed the call, which is judged anew. Arguments: {"cents": 5}.',
+    ),
+    (
+        "vault_erased", "", {"by": "ana", "person": "cust-7", "reason": "asked for"}, None,
+        "ana had the vault erase what it kept for person cust-7: asked for.",
+    ),
+    (
         "plan_accepted", "/plan:1#1",
         {"plan": 1, "approved_by": "ana", "steps": [{"id": "fetch"}, {"id": "send"}]},
         {"goal": "Refund it.", "plan": {"steps": []}},

@@ -12,7 +12,9 @@ from interlock.tools.masking.national import codice_fiscale, dni, nir
 
 __all__ = ["find_emails", "find_ibans", "find_lettered_ids"]
 
-_IBAN_BEGINS: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ \u00a0\u202f\-]?[A-Za-z0-9])")
+_IBAN_BEGINS: Final = re.compile(
+    r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ \u00a0\u202f\-]?[A-Za-z0-9])"
+)
 _IBAN_REST: Final = re.compile(r"(?:[ \u00a0\u202f\-]?[A-Za-z0-9]){8,30}", re.ASCII)
 # In groups of four, as ISO 13616 prints it, or in one piece; what follows may be anything.
 _LETTERED: Final = re.compile(
@@ -27,7 +29,9 @@ _LETTERED: Final = re.compile(
 _NO_SIGN: Final = re.compile(r"[^A-Za-z0-9]")
 
 _LOCAL: Final = re.compile(r"(?:[^\W]|[.!#$%&'*+/=?^`{|}~\-])+\Z")
-_DOMAIN: Final = re.compile(r"(?:[^\W_](?:[\w\-]{0,61}[^\W_])?\.)+(?:xn--[\w\-]{2,59}|[^\W\d_]{2,63})")
+_DOMAIN: Final = re.compile(
+    r"(?:[^\W_](?:[\w\-]{0,61}[^\W_])?\.)+(?:xn--[\w\-]{2,59}|[^\W\d_]{2,63})"
+)
 _LONGEST_LOCAL: Final = 64
 
 

@@ -30,7 +30,13 @@ class MaskedPieces:
     def add(self, piece: str) -> str:
         """Add a piece; the answer is the next part of the masked text, often empty."""
         self._text += piece
-        end = _safe_end(self._text)
+        return self._until(_safe_end(self._text))
+
+    def rest(self) -> str:
+        """What is held back, masked; nothing follows."""
+        return self._until(len(self._text))
+
+    def _until(self, end: int) -> str:
         if end <= self._shown:
             return ""
         found = recognise(self._text)

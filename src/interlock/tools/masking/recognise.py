@@ -55,7 +55,7 @@ def _without_overlaps(found: list[Found]) -> list[Found]:
         if one.start >= last.end:
             merged.append(one)
         else:
-            kind = min(one.kind, last.kind, key=_RANK.__getitem__)
+            kind = one.kind if _RANK[one.kind] < _RANK[last.kind] else last.kind
             merged[-1] = Found(last.start, max(one.end, last.end), kind)
     return merged
 

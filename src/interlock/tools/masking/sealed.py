@@ -11,7 +11,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from interlock.base.codec import canonical, codec_for
 from interlock.tools.effects import Happened
@@ -85,7 +85,9 @@ def _wrapped(
         return tool.bind((), vault.reveal_value(visible)) | hidden
 
     def told(answer: Any) -> Any:
-        return Happened(seal(answer.value)) if isinstance(answer, Happened) else answer
+        if not isinstance(answer, Happened):
+            return answer
+        return Happened(seal(cast("Happened[Any]", answer).value))
 
     def answered(answer: Any) -> Any:
         return told(answer) if function is tool.lookup else seal(answer)

@@ -25,7 +25,9 @@ _HEADER: Final = re.compile(
     re.IGNORECASE,
 )
 # Source: RFC 3986, section 3.2.1: user:password before the host.
-_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{1,30}://[^\s/?#@:\"'<>]*:(?P<password>[^\s/?#\"'<>]+)@")
+_URL: Final = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.\-]{1,30}://[^\s/?#@:\"'<>]*:(?P<password>[^\s/?#\"'<>]+)@"
+)
 # Prefixes, each from the documentation of who issues the keys.
 _PREFIXED: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:"

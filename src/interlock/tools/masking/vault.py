@@ -116,7 +116,7 @@ class Vault:
         def keep() -> None:
             there = self._table.values(run)
             known = {one.digest for one in there}
-            last = {kind: 0 for kind in KINDS}
+            last = dict.fromkeys(KINDS, 0)
             for one in there:
                 kind, _, number = one.handle.partition("#")
                 last[cast("Kind", kind)] = max(last[cast("Kind", kind)], int(number))

@@ -18,9 +18,7 @@ words = st.text(alphabet="abc de.,\n", max_size=40)
     cuts=st.lists(st.integers(1, 12), min_size=1, max_size=8),
 )
 @settings(max_examples=200, deadline=None)
-def test_no_cut_shows_a_value(
-    parts: list[tuple[str, tuple[str, int]]], cuts: list[int]
-) -> None:
+def test_no_cut_shows_a_value(parts: list[tuple[str, tuple[str, int]]], cuts: list[int]) -> None:
     pieces = [made(*value) for _, value in parts]
     text = "".join(f"{word} {piece} " for (word, _), piece in zip(parts, pieces, strict=True))
     text += "and that is all of it, good bye\n"
