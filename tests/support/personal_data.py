@@ -15,11 +15,14 @@ __all__ = ["MAKERS", "made"]
 
 _BASE64: Final = string.ascii_letters + string.digits
 _DNI: Final = "TRWAGMYFPDXBNJZSQVHLCKE"
+# By character, at odd places: Italy's decree of 12 March 1974.
+_ODD_VALUES: Final = (
+    "1 0 5 7 9 13 15 17 19 21 1 0 5 7 9 13 15 17 19 21 2 4 18 20 11 3 6 8 12 14 16 10 22 25 24 23"
+)
 _ODD: Final = dict(
     zip(
         string.digits + string.ascii_uppercase,
-        [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3]
-        + [6, 8, 12, 14, 16, 10, 22, 25, 24, 23],
+        map(int, _ODD_VALUES.split()),
         strict=True,
     )
 )

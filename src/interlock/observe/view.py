@@ -1,8 +1,8 @@
 """The journal's rows as JSON objects: the shapes of the HTTP API and of `--json`.
 
 One shape per noun, the same everywhere, documented in docs/reference/http.md. Fields are only ever
-added. A view in a list holds no recorded body; a single run shows its result or its failure. Secrets
-and personal data are masked, unless the caller says `reveal`.
+added. A view in a list holds no recorded body; a single run shows its result or its failure.
+Secrets and personal data are masked, unless the caller says `reveal`.
 """
 
 from __future__ import annotations

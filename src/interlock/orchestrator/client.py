@@ -305,7 +305,7 @@ class Client:
         )
 
     async def record_erasure(self, person: str, *, by: str = "", reason: str = "") -> None:
-        """Record that a person's values are erased from the vault. `person`: its reference there."""
+        """Record that a person's values are erased from the vault, where `person` names them."""
         header = {"person": person, "by": by, "reason": reason}
         draft = Draft("vault_erased", "", header)
         await self.journal.commit(Commit((Append("tenant/default", (draft,)),)))

@@ -83,7 +83,7 @@ def at_path(given: Any, path: str) -> Any:
     value: Any = given
     for name in path.split(".")[1:]:
         value = cast("Any", value).get(name) if isinstance(value, Mapping) else None
-    return cast("Any", value)
+    return value
 
 
 def person_in(body: bytes, path: str | None) -> str:

@@ -30,6 +30,7 @@ from interlock.testing.virtual_clock import Surroundings, VirtualClock, VirtualL
 
 if TYPE_CHECKING:
     from interlock.models.ask import Asker
+    from interlock.tools.masking.vault import Vault
 
 __all__ = ["replay_problems"]
 
@@ -64,7 +65,7 @@ class _Replay:
         self.feed = Feed()
         self.gateway = app.gateway()
         # A replay reads what is recorded, which holds handles and no values.
-        self.vault = None
+        self.vault: Vault | None = None
         self._app = app
         self.is_over = loop.create_future()
 

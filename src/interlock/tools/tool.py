@@ -39,8 +39,8 @@ class Tool(Generic[P, T]):
     `refused` are those that also mean that another attempt would end the same (of a read: that it
     is not worth one). `attempts` bounds how often a call that was certainly not made, and not
     refused, or a read that failed, is made in all, with pauses that double from `pause` up to a
-    minute. `sensitive` are dotted paths into arguments (`args.iban`) and result (`result.email`) that
-    no view shows. `standing` is what rights and people need to know of it.
+    minute. `sensitive` are dotted paths into arguments (`args.iban`) and result (`result.email`)
+    that no view shows. `standing` is what rights and people need to know of it.
     """
 
     name: str

@@ -79,7 +79,7 @@ class SqliteVault:
         row = self._execute("key_of", owner=owner).fetchone()
         return None if row is None else StoredKey(*row)
 
-    def keys(self) -> Sequence[tuple[bytes, str, bytes]]:
+    def all_keys(self) -> Sequence[tuple[bytes, str, bytes]]:
         """Every data key that is not erased: owner, key id, wrapped key."""
         return self._execute("all_keys").fetchall()
 

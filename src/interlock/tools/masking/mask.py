@@ -45,7 +45,7 @@ def mask_text(text: str, kinds: Collection[Kind] = KINDS) -> str:
 
 
 def mask_value(value: Any, kinds: Collection[Kind] = KINDS) -> Shown:
-    """A JSON value with each of its texts masked, names of fields too, and numbers that are cards."""
+    """A JSON value with each of its texts masked, names of fields too, and numbers like cards."""
     if isinstance(value, str):
         return mask_text(value, kinds)
     if isinstance(value, Mapping):

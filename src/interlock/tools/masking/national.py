@@ -5,7 +5,7 @@ Each takes a text without separators, in upper case, of the right length.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Final
 
 from interlock.tools.masking.checks import iso_11_10, weighted
@@ -109,7 +109,7 @@ def pesel(digits: str) -> bool:
     month = int(digits[2:4])
     year = _PESEL_CENTURIES.get(month // 20, 0) + int(digits[:2])
     try:
-        datetime.date(year, month % 20, int(digits[4:6]))
+        dt.date(year, month % 20, int(digits[4:6]))
     except ValueError:
         return False
     total = weighted(digits, (1, 3, 7, 9, 1, 3, 7, 9, 1, 3))
@@ -135,7 +135,7 @@ def ssn(digits: str) -> bool:
 
 
 def itin(digits: str) -> bool:
-    """The United States, taxpayers without an SSN. Source: IRS, Internal Revenue Manual 3.21.263."""
+    """The United States, taxpayers without an SSN. Source: IRS, Revenue Manual 3.21.263."""
     group = int(digits[3:5])
     return digits[0] == "9" and (
         50 <= group <= 65 or 70 <= group <= 88 or 90 <= group <= 92 or 94 <= group <= 99

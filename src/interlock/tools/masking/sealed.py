@@ -47,7 +47,7 @@ def sealed_tool(tool: Tool[..., Any], vault: RunVault) -> Tool[..., Any]:
 
 
 def revealed(tool: Tool[..., Any], vault: RunVault) -> Tool[..., Any]:
-    """The tool for a run's own code: its arguments may have handles, its results are as they are."""
+    """The tool for a run's own code: arguments may have handles, results are as they are."""
     return _with(tool, vault, _as_it_is, _as_it_is)
 
 

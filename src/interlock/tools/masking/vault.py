@@ -1,4 +1,4 @@
-"""The vault: personal values under typed handles, so that a model sees `iban#1` and a tool the IBAN.
+"""The vault: personal values under typed handles: a model sees `iban#1`, and a tool the IBAN.
 
 Each value is encrypted with the data key of the person it is kept for, and each data key is wrapped
 by a key that only the environment has (AES-256-GCM, NIST SP 800-38D, with fresh 96-bit nonces; run
@@ -69,7 +69,7 @@ class Vault:
         """Wrap every data key with the current key; answers how many were under another."""
 
         def rotate() -> int:
-            old = [one for one in self._table.keys() if one[1] != self._keys.current]
+            old = [one for one in self._table.all_keys() if one[1] != self._keys.current]
             for owner, key_id, wrapped in old:
                 key = self._unwrap(owner, key_id, wrapped)
                 self._table.change_key(owner, self._keys.current, self._wrap(owner, key))

@@ -1,8 +1,8 @@
 """The keys that wrap the vault's data keys: from the environment, or from a file that it names.
 
-`INTERLOCK_VAULT_KEY` is `ID:KEY`, the key 32 bytes in base64; `INTERLOCK_VAULT_KEY_FILE` a file with
-one such line, or several: the first wraps what is new, the others open what is old, until `interlock
-vault rotate` has wrapped that anew. No key is ever in the journal, an error or a log.
+`INTERLOCK_VAULT_KEY` is `ID:KEY`, the key 32 bytes in base64; `INTERLOCK_VAULT_KEY_FILE` a file
+with one such line, or several: the first wraps what is new, the others open what is old, until
+`interlock vault rotate` has wrapped that anew. No key is ever in the journal, an error or a log.
 """
 
 from __future__ import annotations
