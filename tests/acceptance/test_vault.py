@@ -128,6 +128,32 @@ def test_the_model_sees_handles_and_the_tool_gets_values(tmp_path: Path) -> None
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(("forbidden", "paid"), [("FR*", 0), ("DE*", 1)])
+def test_a_policy_judges_what_a_handle_stands_for(
+    tmp_path: Path, forbidden: str, paid: int
+) -> None:
+    rights = tmp_path / "policies"
+    rights.mkdir()
+    (rights / "desk.cedar").write_text(
+        '@id("all") permit (principal, action, resource);\n'
+        '@id("never") forbid (principal, action == Action::"pay", resource) '
+        f'when {{ context.args.iban like "{forbidden}" }};'
+    )
+
+    async def main() -> Desk:
+        async with simulated(*TURNS) as model:
+            desk = Desk(tmp_path, model.model)
+            desk.app.policies = rights
+            async with desk.app.executor() as executor:
+                row = await (await executor.start("pay", TICKET)).row()
+                assert row.state in ("completed", "failed")
+        return desk
+
+    desk = asyncio.run(main())
+    assert len(desk.paid) == paid
+    assert IBAN.encode() not in desk.everything()
+
+
 def test_without_a_key_nothing_starts_and_the_error_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,8 +63,6 @@ async def _frames(
         for frame in writer.fragments(fragments):
             yield frame
         for entry in entries:
-            for frame in writer.before(entry):
-                yield frame
             yield writer.event(entry)
             after = entry.event.seq
         if entries or fragments:
@@ -114,19 +112,8 @@ class _Writer:
     def __init__(self, *, reveal: bool, bodies: bool) -> None:
         self._reveal = reveal
         self._bodies = bodies
-        # By ask: its last fragment, and what of its answer is not shown yet.
-        self._coming: dict[str, tuple[dict[str, Any], MaskedPieces]] = {}
-
-    def before(self, entry: Entry) -> Iterator[bytes]:
-        """Frames of what was held back of an answer that is told whole now."""
-        if not entry.event.kind.startswith("model_"):
-            return
-        for last, pieces in self._coming.values():
-            text = pieces.rest()
-            if text:
-                data = json.dumps({**mask_value(last), "text": text}, ensure_ascii=False)
-                yield f"event: fragment\ndata: {data}\n\n".encode()
-        self._coming.clear()
+        # By stream: the pieces of an answer that were not lost, in order, and how many there were.
+        self._coming: dict[int, tuple[int, MaskedPieces]] = {}
 
     def event(self, entry: Entry) -> bytes:
         """An event's frame."""
@@ -137,17 +124,22 @@ class _Writer:
     def fragments(self, fragments: Iterable[dict[str, Any]]) -> Iterator[bytes]:
         """The frames of what may be shown of the fragments."""
         for fragment in fragments:
-            shown = fragment if self._reveal else self._masked(fragment)
-            if shown is not None:
+            text = fragment["text"] if self._reveal else self._masked(fragment)
+            if text:
+                shown = {name: fragment[name] for name in ("kind", "ask", "stream")}
                 # One line: JSON writes a line break as two characters.
-                data = json.dumps(shown, ensure_ascii=False)
+                data = json.dumps({**mask_value(shown), "text": text}, ensure_ascii=False)
                 yield f"event: fragment\ndata: {data}\n\n".encode()
 
-    def _masked(self, fragment: dict[str, Any]) -> dict[str, Any] | None:
-        if "text" not in fragment:
-            return mask_value(fragment)
-        ask = str(fragment.get("ask"))
-        _, pieces = self._coming.get(ask, (fragment, MaskedPieces()))
-        self._coming[ask] = fragment, pieces
-        text = pieces.add(str(fragment["text"]))
-        return {**mask_value(fragment), "text": text} if text else None
+    def _masked(self, fragment: dict[str, Any]) -> str:
+        """What may be shown by now; after a piece that was not heard, from a whole line on."""
+        stream, piece = fragment["stream"], fragment["piece"]
+        heard, pieces = self._coming.get(stream, (0, MaskedPieces()))
+        if heard != piece:
+            pieces = MaskedPieces(torn=True)
+        text = pieces.add(fragment["text"])
+        if fragment["last"]:
+            self._coming.pop(stream, None)
+            return text + pieces.rest()
+        self._coming[stream] = (piece + 1, pieces)
+        return text

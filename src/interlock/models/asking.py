@@ -118,18 +118,21 @@ class Asking:
         found = (one.model for one in self._candidates if one.name == name)
         return next(found, None)
 
-    def publish(self, event: ModelResponseStreamEvent) -> None:
-        """Show a piece of an answer that is coming in."""
-        text = ""
-        if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
-            text = event.delta.content_delta
-        elif isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
-            text = event.part.content
-        if text:
-            self.operations.publish({"kind": "model_text", "ask": self._name, "text": text})
-
     def _show(self) -> Show | None:
-        return self.publish if self.operations.followed() else None
+        """What shows one answer while it comes in, or None when nobody follows the run."""
+        if not self.operations.followed():
+            return None
+        stream, piece = self.operations.new_stream(), 0
+
+        def show(event: ModelResponseStreamEvent | None) -> None:
+            nonlocal piece
+            text = _text_of(event)
+            if text or event is None:
+                about = {"kind": "model_text", "ask": self._name, "stream": stream, "piece": piece}
+                self.operations.publish({**about, "text": text, "last": event is None})
+                piece += 1
+
+        return show
 
     # Asking models.
 
@@ -377,3 +380,11 @@ def _pause(number: int, outcome: Outcome) -> timedelta:
     if outcome.retry_after_us:
         return timedelta(microseconds=outcome.retry_after_us)
     return min(_FIRST_PAUSE * 2 ** (number - 1), _LONGEST_PAUSE)
+
+
+def _text_of(event: ModelResponseStreamEvent | None) -> str:
+    if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
+        return event.delta.content_delta
+    if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
+        return event.part.content
+    return ""

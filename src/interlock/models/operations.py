@@ -237,6 +237,10 @@ class Operations(Protocol):
         """Show something to whoever follows the run live; nothing is recorded."""
         ...
 
+    def new_stream(self) -> int:
+        """A number for one answer that is shown while it comes in, new in this process."""
+        ...
+
     def followed(self) -> bool:
         """Whether anybody follows the run live."""
         ...

@@ -25,7 +25,8 @@ from interlock.models.registry import Candidate
 
 __all__ = ["Show", "can_stream", "sender", "with_bounds"]
 
-Show = Callable[[ModelResponseStreamEvent], None]
+# Called with each piece of one answer, and with None when no more comes.
+Show = Callable[[ModelResponseStreamEvent | None], None]
 
 
 def with_bounds(
@@ -80,8 +81,11 @@ async def _ask(model: Model, asked: ModelRequestParams, show: Show | None) -> Mo
         if show is None or not can_stream(model):
             return await model.request(*what)
         async with model.request_stream(*what, asked.run_context) as stream:
-            async for event in stream:
-                show(event)
+            try:
+                async for event in stream:
+                    show(event)
+            finally:
+                show(None)
         # Read when it is closed, for what closing it filled in.
         return stream.get()
 

@@ -14,6 +14,7 @@ from interlock.orchestrator.session import Session
 from interlock.orchestrator.steps import StepOperation, StepPlan, is_async
 from interlock.tools.effects import EffectKey
 from interlock.tools.masking.sealed import revealed
+from interlock.tools.provenance import Sources
 from interlock.tools.tool import Tool
 
 __all__ = ["call_tool"]
@@ -35,15 +36,13 @@ async def call_tool(
     vault = None if by_model else session.run_vault()
     if vault is not None:
         tool = revealed(tool, vault)
-    gateway = session.services.gateway
     if not tool.writes:
         result = await session.issue(_read(session, name, tool, values))
         if tool.standing.trusted:
             session.sources.add(tool.name, result)
         return result
     operation = EffectOperation(session, tool, values, name)
-    if gateway.concerns(tool):
-        operation.judged_by(gateway, session.sources, session.row.tenant)
+    operation.judged_by(session.services.gateway, lambda: session.sources, session.row.tenant)
 
     def name_effect(key: str) -> None:
         operation.effect_key = EffectKey(
@@ -57,13 +56,19 @@ def _read(
     session: Session, name: str, tool: Tool[Any, Any], values: dict[str, Any]
 ) -> StepOperation:
     judged: dict[str, Any] = {}
+    # Looked at here, on the loop: the call itself may be made in a thread.
+    sources = None if session.services.gateway.policies is None else session.sources
+
+    def judge() -> None:
+        if sources is not None:
+            judged.update(_judged(session, tool, values, sources))
 
     async def call_async() -> Any:
-        judged.update(_judged(session, tool, values))
+        judge()
         return await tool.function(**values)
 
     def call_sync() -> Any:
-        judged.update(_judged(session, tool, values))
+        judge()
         return tool.function(**values)
 
     awaited = is_async(tool.function)
@@ -83,18 +88,18 @@ def _read(
     return StepOperation(session, name, plan)
 
 
-def _judged(session: Session, tool: Tool[Any, Any], values: dict[str, Any]) -> dict[str, Any]:
+def _judged(
+    session: Session, tool: Tool[Any, Any], values: dict[str, Any], sources: Sources
+) -> dict[str, Any]:
     """What the policies say of a read, as its event carries it. Raises `NotAllowedError`."""
     gateway = session.services.gateway
-    if gateway.policies is None:
-        return {}
     call = Call(
         agent=session.agent_name,
         tenant=session.row.tenant,
         tool=tool,
         arguments=plain_arguments(values, f"tool {tool.name!r}"),
     )
-    decision = gateway.judge(call, session.sources, session.clock.now_us())
+    decision = gateway.judge(call, sources, session.clock.now_us())
     if decision.verdict == "allow":
         return gateway.header(decision)
     why = decision.reason

@@ -82,6 +82,7 @@ class EffectOperation(Operation):
         "late",
         "log",
         "looking_up",
+        "permit",
         "permitting",
         "recording",
         "stopped",
@@ -104,6 +105,7 @@ class EffectOperation(Operation):
         self.effect_key = EffectKey("")
         # None where nothing has to be judged: no policies, and nothing in the declaration.
         self.permitting: Permitting | None = None
+        self.permit: Callable[[], Permitting] | None = None
         # True only between the acknowledged intent and the call, in the process that wrote it.
         self.fresh = False
         # One thing at a time: what is next is decided when the last record is folded.
@@ -124,16 +126,22 @@ class EffectOperation(Operation):
         resolved = draft.kind == "effect_resolved" and draft.header["verdict"] != "not_happened"
         return resolved or draft.kind in self.ends
 
-    def judged_by(self, gateway: Gateway, sources: Sources, tenant: str) -> None:
-        """Have the call judged before anything of it begins."""
-        self.permitting = Permitting(
+    def judged_by(self, gateway: Gateway, sources: Callable[[], Sources], tenant: str) -> None:
+        """Have the call judged before anything of it begins, where there is anything to judge."""
+        self.permit = functools.partial(
+            Permitting,
             self,
             gateway,
             sources,
             tenant=tenant,
             ready=self._record_intent,
-            preview=lambda: self._spawn(self._preview),
+            preview=self._begin_preview,
         )
+        if gateway.concerns(self.tool):
+            self.permitting = self.permit()
+
+    def _begin_preview(self) -> None:
+        self._spawn(self._preview)
 
     def with_cancellation(self) -> tuple[Draft, ...]:
         """Nobody needs to approve any more."""
@@ -195,6 +203,9 @@ class EffectOperation(Operation):
                     self.start()
 
     def _apply_permission(self, kind: str, header: Header, body: bytes | None) -> None:
+        if self.permitting is None and self.permit is not None:
+            # A person was asked: they are heard, whatever there is to judge by today.
+            self.permitting = self.permit()
         if self.permitting is not None:
             self.permitting.apply(kind, header)
         match kind:

@@ -256,7 +256,12 @@ class Client:
             raise InvalidInputError(
                 f"inbox task {task}: {choice!r} is not offered; there is {offered}."
             )
-        answer = {"choice": choice, "note": note, "value": value}
+        if row.kind == "approval" and choice == "edit" and not isinstance(value, dict):
+            raise InvalidInputError(
+                f"inbox task {task}: an edit needs the call's arguments as a JSON object; give "
+                "them all, those that stay too (`--value` on the command line)."
+            )
+        answer: dict[str, Any] = {"choice": choice, "note": note, "value": value}
         if row.kind == "effect":
             answer |= {"verdict": choice, "result": value}
         header = {"run": row.run, "kind": "decision", "name": task, "by": by, "task": task}

@@ -46,6 +46,12 @@ class Feed:
 
     def __init__(self) -> None:
         self._followers: dict[str, list[Follower]] = {}
+        self._streams = 0
+
+    def new_stream(self) -> int:
+        """A number that tells the fragments of one answer from those of every other."""
+        self._streams += 1
+        return self._streams
 
     def followed(self, run: str) -> bool:
         """Whether anybody follows the run."""

@@ -35,9 +35,14 @@ class Call:
     tool: Tool[..., Any]
     arguments: dict[str, Any]
 
-    def hash(self, dry_run: bytes) -> str:
-        """What an approval is bound to: the exact call, and what its dry run said."""
-        what = [self.agent, self.tool.name, self.tool.version, self.arguments, dry_run.decode()]
+    def hash(self, dry_run: bytes, ask: Ask) -> str:
+        """What an approval is bound to: the exact call, what its dry run said, and who was asked.
+
+        A policy that asks somebody else meanwhile, or one person more, so voids it.
+        """
+        asked = [ask.role, ask.two_persons]
+        tool = [self.tool.name, self.tool.version]
+        what = [self.agent, *tool, self.arguments, dry_run.decode(), asked]
         body = canonical(what, f"the call of tool {self.tool.name!r}")
         return hashlib.sha256(body).hexdigest()
 
@@ -51,18 +56,14 @@ class Gateway:
 
     def concerns(self, tool: Tool[..., Any]) -> bool:
         """Whether there is anything to judge about a tool's calls."""
-        standing = tool.standing
-        return (
-            self.policies is not None
-            or bool(standing.destinations)
-            or standing.autonomy == "suggest"
-        )
+        return self.policies is not None or tool.standing.may_ask
 
     def judge(self, call: Call, sources: Sources, now_us: int) -> Decision:
         """Allow, ask or deny. Nothing is recorded, and nothing outside is asked."""
         standing = call.tool.standing
         ungrounded = sources.ungrounded(call.arguments, standing.destinations)
-        decision = self._by_policy(call, ungrounded, now_us)
+        # Under handles, what they stand for is judged: a policy knows nothing of `iban#1`.
+        decision = self._by_policy(call, sources.values(call.arguments), ungrounded, now_us)
         if decision.verdict == "deny":
             return decision
         reasons = [decision.reason] if decision.reason else []
@@ -76,14 +77,16 @@ class Gateway:
         ask = decision.ask or Ask(role=standing.owner)
         return replace(decision, verdict="ask", ask=ask, reason="; ".join(reasons))
 
-    def _by_policy(self, call: Call, ungrounded: tuple[str, ...], now_us: int) -> Decision:
+    def _by_policy(
+        self, call: Call, arguments: dict[str, Any], ungrounded: tuple[str, ...], now_us: int
+    ) -> Decision:
         if self.policies is None:
             return NOTHING_DECIDED
         now = datetime.fromtimestamp(now_us / 1e6, UTC)
         question = Question(
             agent=call.agent,
             tool=call.tool.name,
-            arguments=call.arguments,
+            arguments=arguments,
             tenant=call.tenant,
             ungrounded=ungrounded,
             hour=now.hour,
@@ -131,9 +134,12 @@ def load_gateway(
     from interlock.people.roles import read_roles
     from interlock.tools.policy import load_policies
 
-    policies = load_policies(folder, tools, agents, functions)
+    declared = list(tools)
+    policies = load_policies(folder, declared, agents, functions)
     roles = read_roles(folder / PEOPLE_FILE)
-    problems = roles.problems(policies.roles()) if roles is not None else []
+    # Who is asked where no policy says whom.
+    owners = {tool.standing.owner for tool in declared if tool.standing.may_ask}
+    problems = roles.problems(policies.roles() | owners) if roles is not None else []
     if problems:
         raise PolicyError("\n".join(f"{PEOPLE_FILE}: {problem}" for problem in problems))
     return Gateway(policies, roles)

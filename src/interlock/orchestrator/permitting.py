@@ -15,11 +15,11 @@ from typing import Any, Protocol, cast
 from interlock.base.codec import canonical
 from interlock.base.failure import Failure
 from interlock.base.identifier import derived_id
-from interlock.errors import InvalidInputError
+from interlock.errors import UsageError
 from interlock.journal.event import Draft, Header
 from interlock.journal.guard import Guard, TakesMail, TaskOpen, UsesApproval
 from interlock.journal.rows import Mail
-from interlock.orchestrator.gateway import Call, Gateway
+from interlock.orchestrator.gateway import Call, Gateway, plain_arguments
 from interlock.orchestrator.operation import OperationHost, read_object
 from interlock.tools.permission import Permission
 from interlock.tools.policy.decision import Ask, Decision
@@ -62,7 +62,7 @@ class Permitting:
         self,
         operation: Recorder,
         gateway: Gateway,
-        sources: Sources,
+        sources: Callable[[], Sources],
         *,
         tenant: str,
         ready: Callable[[dict[str, Any], tuple[Guard, ...]], None],
@@ -99,7 +99,7 @@ class Permitting:
         if log.task:
             return
         call = self._call(arguments)
-        decision = self._gateway.judge(call, self._sources, operation.session.clock.now_us())
+        decision = self._gateway.judge(call, self._sources(), operation.session.clock.now_us())
         header = self._gateway.header(decision)
         if decision.verdict == "deny":
             self._deny("policy", decision.reason, header)
@@ -107,7 +107,7 @@ class Permitting:
             self._ready(header, ())
         elif self.dry_run is None and operation.tool.standing.dry_run is not None:
             self._preview()
-        elif self._is_approved(call):
+        elif self._is_approved(call, decision.ask or Ask()):
             guard = UsesApproval(log.approval, log.call)
             self._ready(header | {"consumes": log.approval}, (guard,))
         else:
@@ -120,20 +120,24 @@ class Permitting:
             agent=operation.session.agent_name,
             tenant=self._tenant,
             tool=operation.tool,
-            arguments=json.loads(canonical(arguments, what)),
+            arguments=plain_arguments(arguments, what),
         )
 
-    def _is_approved(self, call: Call) -> bool:
-        return bool(self.log.approval) and self.log.call == call.hash(self.dry_run or _NO_DRY_RUN)
+    def _is_approved(self, call: Call, ask: Ask) -> bool:
+        return bool(self.log.approval) and self.log.call == self._bound(call, ask)
+
+    def _bound(self, call: Call, ask: Ask) -> str:
+        return call.hash(self.dry_run or _NO_DRY_RUN, ask)
 
     # Asking.
 
     def _ask(self, call: Call, decision: Decision) -> None:
         operation, log = self._operation, self.log
         ask = decision.ask or Ask()
-        bound = call.hash(self.dry_run or _NO_DRY_RUN)
-        # A second person is asked about the same call, until the same moment.
-        again = bool(log.approvers) and bound == log.call and not log.approval
+        bound = self._bound(call, ask)
+        # About the same call a second person is asked, or somebody after one who may not answer:
+        # until the same moment, or whoever may not could keep the question open for good.
+        again = bound == log.call and log.due_at_us is not None
         due_us = log.due_at_us if again else operation.session.clock.now_us() + ask.within // _US
         header = {
             "task": derived_id("approval", operation.effect_key, log.asks),
@@ -156,7 +160,7 @@ class Permitting:
             "effect": call.tool.effect,
             "effect_key": self._operation.effect_key,
             "arguments": call.arguments,
-            "sources": self._sources.named(call.arguments),
+            "sources": self._sources().named(call.arguments),
             "reason": decision.reason,
             "policies": list(decision.policies),
             "call_hash": bound,
@@ -254,8 +258,9 @@ class Permitting:
         if not problem and self.log.two_persons:
             if not by:
                 problem = "two persons are asked: say who you are"
-            elif by in self.log.approvers:
-                problem = f"{by} has approved it already: another person is asked"
+            elif by in self.log.approvers or holder in self.log.holders:
+                first = by if by in self.log.approvers else holder
+                problem = f"{first} has approved it already: another person is asked"
         return holder, problem
 
     def _edited(self, value: Any) -> tuple[bytes | None, str]:
@@ -265,7 +270,7 @@ class Permitting:
         try:
             bound = tool.bind((), cast("dict[str, Any]", value))
             return canonical(bound, f"the edited arguments of tool {tool.name!r}"), ""
-        except InvalidInputError as error:
+        except UsageError as error:  # They do not fit, are too large, or cannot be recorded.
             return None, error.message
 
     def _deny(self, reason: str, why: str, header: dict[str, Any] | None = None) -> None:

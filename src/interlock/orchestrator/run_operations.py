@@ -190,6 +190,10 @@ class RunOperations:
         """Show something to whoever follows the run live."""
         self._session.services.feed.publish(self.run_id, fragment)
 
+    def new_stream(self) -> int:
+        """A number for one answer that is shown while it comes in, new in this process."""
+        return self._session.services.feed.new_stream()
+
     def followed(self) -> bool:
         """Whether anybody follows the run live."""
         return self._session.services.feed.followed(self.run_id)

@@ -24,6 +24,8 @@ class Permission:
     due_at_us: int | None = None
     two_persons: bool = False
     approvers: list[str] = field(default_factory=list[str])
+    # In whose right they said it: their own, or that of who delegated it to them.
+    holders: list[str] = field(default_factory=list[str])
     approval: str = ""
     expired: bool = False
     # A decision was let in at the door before the deadline: it is on its way.
@@ -35,12 +37,10 @@ class Permission:
             case "task_opened" if header.get("kind") == "approval":
                 self._asked(header)
             case "approval_given":
-                self.approvers.append(header["by"])
-                self.task = ""
+                self._approved(header)
             case "approval_granted":
-                self.approvers.append(header["by"])
+                self._approved(header)
                 self.approval = header["approval"]
-                self.task = ""
             case "call_edited":
                 self._forget()
             case "resolution_refused" if header.get("task") == self.task:
@@ -50,6 +50,11 @@ class Permission:
                 self.expired = True
             case _:
                 pass
+
+    def _approved(self, header: Mapping[str, Any]) -> None:
+        self.approvers.append(header["by"])
+        self.holders.append(header.get("acts_for", header["by"]))
+        self.task = ""
 
     def _asked(self, header: Mapping[str, Any]) -> None:
         if header["call_hash"] != self.call:
@@ -65,6 +70,7 @@ class Permission:
         """What was approved was another call."""
         self.task = self.call = self.approval = ""
         self.approvers.clear()
+        self.holders.clear()
 
     def completes(self) -> bool:
         """Whether one more yes is enough."""

@@ -26,11 +26,11 @@ __all__ = ["Sources", "integrity_of", "values_in"]
 
 _EDGES: Final = "\"'`()[]{}<>,;:!?.…“”\u2018\u2019«»"
 _EMAIL: Final = re.compile(r"[^\s\"'<>()\[\],;:]+@[^\s\"'<>()\[\],;:]+")
-# An IBAN as people write it, in groups of four: ISO 13616.
 _URL: Final = re.compile(r"https?://", re.IGNORECASE)
 _DOMAIN: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9\-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,63}")
 # What has one form to compare, however it is written.
 _TYPES: Final[tuple[Kind, ...]] = ("iban", "card", "national_id", "email", "phone")
+# An IBAN as people write it, in groups of four: ISO 13616.
 _SPACED: Final = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}\b")
 
 
@@ -44,16 +44,17 @@ class Sources:
 
     def add(self, source: str, value: Any) -> None:
         """Trust what a source says. Repeating it changes nothing."""
-        for plain in values_in(self._values(value)):
+        for plain in values_in(self.values(value)):
             self._named.setdefault(plain, source)
 
     def source_of(self, value: Any) -> str | None:
         """Which source names a value, or None."""
-        value = self._values(value)
+        value = self.values(value)
         host = _host(value)
         return self._named.get(_plain(value)) or (self._named.get(host) if host else None)
 
-    def _values(self, value: Any) -> Any:
+    def values(self, value: Any) -> Any:
+        """A JSON value with what its handles stand for, where the run has handles."""
         return value if self._reveal is None else self._reveal(to_jsonable_python(value))
 
     def ungrounded(

@@ -36,6 +36,11 @@ class Standing:
     dry_run: Callable[..., Any] | None = None
     trusted: bool = False
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether a person may be asked about a call without any policy."""
+        return bool(self.destinations) or self.autonomy == "suggest"
+
 
 def check_standing(
     name: str, standing: Standing, parameters: Sequence[inspect.Parameter], *, writes: bool

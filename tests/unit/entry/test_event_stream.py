@@ -86,3 +86,42 @@ def test_a_reader_who_has_gone_is_not_followed_for(tmp_path: Path) -> None:
             assert not service.feed.followed(handle.id)
 
     asyncio.run(main())
+
+
+SECRET = "DE89 3704 0044 0532 0130 00"
+
+
+async def telling(_messages: list[ModelMessage], _info: AgentInfo) -> AsyncIterator[str]:
+    """An account number in two pieces, with the other asker's between them."""
+    yield f"Pay to {SECRET[:14]}"
+    await asyncio.sleep(0)
+    yield f"{SECRET[14:]}, please."
+
+
+def test_two_answers_at_once_do_not_show_what_each_of_them_hides(tmp_path: Path) -> None:
+    """Both are called the same: their pieces are told apart all the same."""
+    app = app_in(tmp_path)
+    agent = Agent(FunctionModel(stream_function=telling), name="teller")
+
+    @app.agent("tell")
+    async def tell(run: Run) -> list[str]:
+        await run.wait("go")
+        return list(await asyncio.gather(*(run.ask(agent, f"{n}") for n in range(3))))
+
+    async def main() -> None:
+        async with executing(app) as local:
+            service = Service(local, SystemClock(), timedelta(seconds=1))
+            handle = await local.start("tell")
+            await until_state(local, handle.id, "waiting")
+            async with aclosing(frames(service, handle.id)) as reader:
+                await anext(reader)
+                await local.client.signal(handle.id, "go")
+                told = [read(frame) async for frame in reader]
+        streams: dict[int, str] = {}
+        for frame in told:
+            if frame.event == "fragment":
+                stream = frame.data["stream"]
+                streams[stream] = streams.get(stream, "") + frame.data["text"]
+        assert list(streams.values()) == ["Pay to [iban], please."] * 3
+
+    asyncio.run(main())

@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from interlock import App, EffectKey, LocalExecutor, Run, Tool
-from interlock.errors import InvalidInputError, NotAllowedError, PolicyError, RunFailedError
+from interlock.errors import (
+    InvalidInputError,
+    NotAllowedError,
+    NotRecordableError,
+    PolicyError,
+    RunFailedError,
+)
 from interlock.journal.rows import InboxRow
 from tests.support.local import MovableClock, executing, kinds, open_task, until, until_state
 
@@ -457,3 +463,139 @@ def test_several_persons_decide_at_once_and_the_call_is_made_once(tmp_path: Path
             assert len(completed) == len(desk.paid) == len(set(desk.paid))
 
     asyncio.run(scenario())
+
+
+async def asked_then_stopped(desk: Desk, clock: MovableClock | None = None) -> tuple[str, str]:
+    """A run that waits for an approval, whose executor has stopped: its id, and the task's."""
+    async with executing(desk.app, clock=clock) as local:
+        handle = await local.start("payer", pay(9000))
+        task = await open_task(local, handle.id)
+        return handle.id, task.id
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('@approval("billing-team") @within("3h")', '@approval("board") @within("3h")'),
+        ('@approval("billing-team") @within', '@approval("billing-team") @two_persons @within'),
+    ],
+)
+def test_a_policy_that_asks_for_more_meanwhile_voids_an_approval(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    """The word is on its way when the policies change: who must approve is asked."""
+    desk = Desk(tmp_path)
+    people = PEOPLE.replace("roles: {", "roles: {board: [zoe], ")
+
+    async def still_asked(local: LocalExecutor, run: str) -> None:
+        task = await until(
+            lambda: next((t for t in local.store.inbox() if t.run == run), None), "another task"
+        )
+        assert "effect_intended" not in kinds(local, run)
+        assert task.role == ("board" if "board" in after else "billing-team")
+
+    async def scenario() -> None:
+        run, task = await asked_then_stopped(desk)
+        async with desk.app.client() as person:
+            await person.decide(task, "approve", by="ana")
+        stricter = Desk(tmp_path, POLICIES.replace(before, after), people)
+        async with executing(stricter.app) as local:
+            await still_asked(local, run)
+        assert stricter.paid == []
+
+    asyncio.run(scenario())
+    assert desk.paid == []
+
+
+def test_who_may_not_approve_does_not_keep_the_question_open(tmp_path: Path) -> None:
+    """A refused word asks again, until the same moment."""
+    desk, clock = Desk(tmp_path), MovableClock()
+
+    async def scenario() -> None:
+        async with executing(desk.app, clock=clock) as local:
+            handle = await local.start("payer", pay(9000))
+            first = await open_task(local, handle.id)
+            clock.move(timedelta(hours=2))
+            await local.client.decide(first.id, "approve", by="eve")
+            second = await next_task(local, handle.id, after=first.id)
+            assert second.due_at_us == first.due_at_us
+
+    asyncio.run(scenario())
+
+
+def test_who_holds_a_role_and_who_acts_for_them_are_not_two(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+
+    async def scenario() -> None:
+        async with executing(desk.app) as local:
+            handle = await local.start("payer", pay(200_000))
+            seen = ""
+            for person in ("ana", "carl"):
+                task = await next_task(local, handle.id, after=seen)
+                seen = task.id
+                await local.client.decide(task.id, "approve", by=person)
+            task = await next_task(local, handle.id, after=seen)
+            assert question(local, task)["details"]["approved_by"] == ["ana"]
+            assert desk.paid == []
+
+    asyncio.run(scenario())
+
+
+def test_who_was_asked_is_heard_though_the_policies_are_gone(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+
+    async def scenario() -> None:
+        run, task = await asked_then_stopped(desk)
+        bare = Desk(tmp_path)
+        bare.app.policies = None
+        async with executing(bare.app) as local:
+            await until_state(local, run, "waiting")
+            assert [row.id for row in local.store.inbox()] == [task]
+            await local.client.decide(task, "reject", by="ana")
+            await until_state(local, run, "failed")
+        assert bare.paid == []
+
+    asyncio.run(scenario())
+
+
+def test_an_edit_without_arguments_is_refused_at_the_door(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+
+    async def scenario() -> None:
+        async with executing(desk.app) as local:
+            handle = await local.start("payer", pay(9000))
+            task = await open_task(local, handle.id)
+            with pytest.raises(InvalidInputError, match="as a JSON object"):
+                await local.client.decide(task.id, "edit", by="ana")
+            assert [row.id for row in local.store.inbox()] == [task.id]
+
+    asyncio.run(scenario())
+
+
+def test_an_edit_that_cannot_be_recorded_is_refused_at_the_door(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+
+    async def scenario() -> None:
+        async with executing(desk.app) as local:
+            handle = await local.start("payer", pay(9000))
+            task = await open_task(local, handle.id)
+            with pytest.raises(NotRecordableError, match="9007199254740992"):
+                await local.client.decide(task.id, "edit", value=pay(2**53), by="ana")
+            assert [row.id for row in local.store.inbox()] == [task.id]
+
+    asyncio.run(scenario())
+
+
+def test_an_owner_who_holds_no_role_is_told_before_anything_runs(tmp_path: Path) -> None:
+    """Nobody could approve what the tool's owner is asked about."""
+    desk = Desk(tmp_path)
+    desk.app.tool(
+        "send", effect="write", recovery="repeatable", owner="mailer", autonomy="suggest"
+    )(lambda to="": to)
+
+    async def scenario() -> None:
+        async with desk.app.executor():
+            raise AssertionError("it must not begin")
+
+    with pytest.raises(PolicyError, match="nobody has the role 'mailer'"):
+        asyncio.run(scenario())

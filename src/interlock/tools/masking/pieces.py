@@ -6,6 +6,7 @@ follows to tell. Whoever shows the whole text afterwards shows it masked as a wh
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from interlock.tools.masking.recognise import recognise
@@ -14,15 +15,22 @@ __all__ = ["MaskedPieces"]
 
 # Longer than any identifier in its widest spelling, and than a name before a secret.
 _HELD_BACK: Final = 160
+# A line of one long word may be from the middle of a private key.
+_ARMOUR: Final = re.compile(r"\s*\S{32,}\s*")
 _SPACES: Final = " \t\u00a0\u2009\u202f"
 # A group of an identifier that is written in groups is so short, or has a digit.
 _LONGEST_GROUP: Final = 4
 
 
 class MaskedPieces:
-    """One text: `add` a piece, and get what may be shown by now."""
+    """One text: `add` a piece, and get what may be shown by now.
 
-    def __init__(self) -> None:
+    With `torn`, what came before the first piece is not known: the text is shown from the first
+    whole line that cannot be the inside of something longer, such as a key in its armour.
+    """
+
+    def __init__(self, *, torn: bool = False) -> None:
+        self._torn = torn
         self._text = ""
         # How much of `_text` is shown already; it stays for what is recognised by what precedes it.
         self._shown = 0
@@ -30,11 +38,28 @@ class MaskedPieces:
     def add(self, piece: str) -> str:
         """Add a piece; the answer is the next part of the masked text, often empty."""
         self._text += piece
+        if self._torn and not self._is_mended():
+            return ""
         return self._until(_safe_end(self._text))
 
     def rest(self) -> str:
         """What is held back, masked; nothing follows."""
+        if self._torn:
+            return ""
         return self._until(len(self._text))
+
+    def _is_mended(self) -> bool:
+        """Whether a line has come that can be shown; what is before it is forgotten."""
+        _, broken, after = self._text.partition("\n")
+        while broken:
+            line, broken, later = after.partition("\n")
+            if broken and not _ARMOUR.fullmatch(line):
+                self._text = after
+                self._torn = False
+                return True
+            if broken:
+                after = later
+        return False
 
     def _until(self, end: int) -> str:
         if end <= self._shown:

@@ -8,14 +8,25 @@ from typing import Any, Final, NamedTuple
 
 import cedarpy
 
-__all__ = ["Answer", "PolicySet", "Schema", "decide", "parse", "policy_set", "problems", "schema"]
+__all__ = [
+    "Answer",
+    "Entities",
+    "PolicySet",
+    "Schema",
+    "decide",
+    "entities",
+    "parse",
+    "policy_set",
+    "problems",
+    "schema",
+]
 
 PolicySet = cedarpy.PolicySet
 Schema = cedarpy.Schema
+Entities = cedarpy.Entities
 
 # The library's own signatures leave its containers untyped.
 _CEDAR: Final[Any] = cedarpy
-_NOBODY: Final[Any] = _CEDAR.Entities.from_json_str("[]")
 
 
 class Answer(NamedTuple):
@@ -49,8 +60,18 @@ def problems(text: str, against: Schema) -> Iterable[str]:
         yield error.error.removeprefix("for policy `policy0`, ")
 
 
-def decide(request: Mapping[str, Any], policies: PolicySet) -> Answer:
-    """Cedar's answer to a request. No entity has attributes or parents."""
-    result = _CEDAR.is_authorized(dict(request), policies, _NOBODY)
+def entities(action: str, groups: Iterable[str]) -> Entities:
+    """What Cedar knows beside a request: the groups that an action is in, and nothing else."""
+    parents = [{"type": "Action", "id": group} for group in groups]
+    uid = {"type": "Action", "id": action}
+    known: Entities = _CEDAR.Entities.from_json_str(
+        json.dumps([{"uid": uid, "attrs": {}, "parents": parents}])
+    )
+    return known
+
+
+def decide(request: Mapping[str, Any], policies: PolicySet, known: Entities) -> Answer:
+    """Cedar's answer to a request. Raises `ValueError` for one that it cannot read."""
+    result = _CEDAR.is_authorized(dict(request), policies, known)
     told = result.diagnostics
     return Answer(result.allowed, list(told.reasons), [str(error) for error in told.errors])

@@ -68,6 +68,7 @@ class Policies:
         self.statements = tuple(statements)
         self.actions = action_schemas(tools, functions or {})
         self._by_id = {statement.id: statement for statement in statements}
+        self._places = {statement.id: place for place, statement in enumerate(statements)}
         schema = cedar_schema(self.actions.values())
         _check_ids(statements)
         _check_schema([each for each in statements if self._concerns_any(each)], schema)
@@ -82,7 +83,7 @@ class Policies:
 
     def _concerns_any(self, statement: Statement) -> bool:
         """False for one about a group that no tool is in yet, which Cedar takes for a mistake."""
-        return not statement.names_only(GROUPS) or any(
+        return not statement.is_for_groups(GROUPS) or any(
             statement.is_for(name, action.groups) for name, action in self.actions.items()
         )
 
@@ -98,10 +99,10 @@ class Policies:
             return Decision(verdict="deny", reason=reason)
         try:
             request = part.request(question)
-        except OverflowError as error:
+            decision = self._enforced(part, request)
+            would = tuple(self._logged(part, request))
+        except (OverflowError, ValueError) as error:
             return Decision(verdict="deny", reason=f"no policy can judge the call: {error}")
-        decision = self._enforced(part, request)
-        would = tuple(self._logged(part, request))
         if not would:
             return decision
         return Decision(
@@ -113,9 +114,9 @@ class Policies:
         )
 
     def _enforced(self, part: _Slice, request: dict[str, Any]) -> Decision:
-        answer = cedar.decide(request, part.enforced)
-        deciding = [self._by_id[name] for name in answer.reasons]
-        deciding.sort(key=self.statements.index)
+        answer = cedar.decide(request, part.enforced, part.entities)
+        in_order = sorted(answer.reasons, key=self._places.__getitem__)
+        deciding = [self._by_id[name] for name in in_order]
         if answer.errors:
             problem = "; ".join(answer.errors)
             return Decision(verdict="deny", reason=f"a policy could not be evaluated: {problem}")
@@ -133,7 +134,7 @@ class Policies:
     def _logged(self, part: _Slice, request: dict[str, Any]) -> Iterable[tuple[str, str]]:
         if part.logged is None:
             return
-        for name in sorted(cedar.decide(request, part.logged).reasons):
+        for name in sorted(cedar.decide(request, part.logged, part.entities).reasons):
             statement = self._by_id[name]
             verdict = "ask" if statement.ask else "allow"
             yield name, "deny" if statement.effect == "forbid" else verdict
@@ -145,6 +146,7 @@ class _Slice:
     def __init__(self, action: ActionSchema, statements: Sequence[Statement]) -> None:
         self.action = action
         self.statements = statements
+        self.entities = cedar.entities(action.tool, action.groups)
         self.enforced = _policy_set([each for each in statements if not each.log_only])
         logged = [each for each in statements if each.log_only]
         self.logged = _policy_set(logged) if logged else None
@@ -170,10 +172,7 @@ class _Slice:
 
 
 def _policy_set(statements: Sequence[Statement]) -> cedar.PolicySet:
-    """Each for every action: the slice has seen to their scopes, which may name groups."""
-    return cedar.policy_set(
-        {each.id: each.parsed | {"action": {"op": "All"}} for each in statements}
-    )
+    return cedar.policy_set({each.id: each.parsed for each in statements})
 
 
 def _reason(statements: Sequence[Statement], effect: str) -> str:

@@ -43,10 +43,10 @@ class Statement:
         below = self.parsed["action"]["op"] == "in" and not ids.isdisjoint(groups)
         return not ids or action in ids or below
 
-    def names_only(self, actions: tuple[str, ...]) -> bool:
-        """Whether its scope names actions, and none but these."""
+    def is_for_groups(self, groups: tuple[str, ...]) -> bool:
+        """Whether its scope is about what is in groups, and names none but these."""
         ids = self._actions()
-        return bool(ids) and ids <= set(actions)
+        return self.parsed["action"]["op"] == "in" and ids <= set(groups)
 
     def _actions(self) -> set[str]:
         """The actions that its scope names; none for every action."""
@@ -93,11 +93,12 @@ def _statement(place: str, text: str) -> Statement:
     if templates:
         raise PolicyError(f"{place}: a template with ?principal or ?resource; name them instead.")
     (parsed,) = policies
-    marks: dict[str, str] = parsed.get("annotations", {})
+    # Cedar writes null for a mark without a text.
+    marks = {name: text or "" for name, text in parsed.get("annotations", {}).items()}
     unknown = sorted(marks.keys() - _KNOWN)
     if unknown:
         _refuse(place, f"@{unknown[0]} is unknown; there are @{', @'.join(sorted(_KNOWN))}.")
-    if not marks.get("id"):
+    if not marks.get("id", "").strip():
         _refuse(place, 'it has no @id("…"), by which decisions and people name it.')
     effect = parsed["effect"]
     return Statement(
@@ -118,6 +119,8 @@ def _ask(place: str, marks: dict[str, str], effect: str) -> Ask | None:
             if mark in marks:
                 _refuse(place, f"@{mark} belongs to @approval, which is not there.")
         return None
+    if not marks["approval"].strip():
+        _refuse(place, '@approval names no role; write @approval("…").')
     if effect != "permit":
         _refuse(place, "@approval on a forbid: what is forbidden, nobody can approve.")
     within = marks.get("within", "1d")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,3 +35,18 @@ def test_no_cut_shows_a_value(parts: list[tuple[str, tuple[str, int]]], cuts: li
 def test_plain_words_are_shown_at_once() -> None:
     coming = MaskedPieces()
     assert coming.add("The invoice was paid yesterday, ") == "The invoice was paid yesterday, "
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["0044 0532 0130 00 is mine", "\nand so", " on\n"], "and so on\n"),
+        (["3d0e\n" + "k" * 64 + "\n", "k" * 64 + "\nthat was", " it\n"], "that was it\n"),
+        (["of it, without", " a break"], ""),
+        (["of it\n", "write to ana@desk.example\n"], "write to [email]\n"),
+    ],
+)
+def test_of_a_torn_text_the_next_whole_line_is_shown(pieces: list[str], shown: str) -> None:
+    coming = MaskedPieces(torn=True)
+    told = "".join(coming.add(piece) for piece in pieces) + coming.rest()
+    assert told == shown

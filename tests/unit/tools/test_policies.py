@@ -1,0 +1,157 @@
+"""Policies as they decide: what Cedar says, and what we refuse before it is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock import EffectKey
+from interlock.errors import PolicyError
+from interlock.tools.policy import Decision, Policies, Question, load_policies
+from interlock.tools.terms import Standing
+from interlock.tools.tool import Tool, declare_tool
+
+
+def refund(ticket: str, account: str, cents: int, key: EffectKey) -> str:
+    return f"{ticket}{account}{cents}{key}"
+
+
+def look(customer: str | None = None) -> str:
+    return customer or ""
+
+
+TOOLS: list[Tool[..., Any]] = [
+    declare_tool(
+        refund,
+        effect="irreversible",
+        recovery="key",
+        standing=Standing(amount="cents", resource=("ticket",)),
+    ),
+    declare_tool(look, effect="read"),
+]
+
+
+def policies_of(folder: Path, text: str) -> Policies:
+    (folder / "a.cedar").write_text(text)
+    return load_policies(folder, TOOLS, ["payer", "other"], {"own": "write"})
+
+
+def ask(policies: Policies, cents: int = 100, **more: Any) -> Decision:
+    arguments = {"ticket": "7", "account": "DE1", "cents": cents}
+    given: dict[str, Any] = {"agent": "payer", "tool": "refund", "arguments": arguments, **more}
+    return policies.decide(Question(**given))
+
+
+@pytest.mark.parametrize("group", ["any write", "anything irreversible"])
+@pytest.mark.parametrize(
+    "forbid",
+    [
+        '(principal, action in Action::"{}", resource)',
+        '(principal, action, resource) when {{ action in Action::"{}" }}',
+    ],
+)
+def test_a_group_holds_in_a_scope_and_in_a_condition(
+    tmp_path: Path, group: str, forbid: str
+) -> None:
+    text = '@id("all") permit (principal, action, resource);\n'
+    decided = ask(policies_of(tmp_path, f'{text}@id("no") forbid {forbid.format(group)};'))
+    assert (decided.verdict, decided.policies) == ("deny", ("no",))
+
+
+def test_a_group_is_no_action_itself(tmp_path: Path) -> None:
+    text = '@id("all") permit (principal, action, resource);\n'
+    text += '@id("no") forbid (principal, action == Action::"any write", resource);'
+    with pytest.raises(PolicyError, match=r"a\.cedar:2: policy 'no'"):
+        policies_of(tmp_path, text)
+
+
+def test_a_policy_that_cannot_be_evaluated_is_a_no(tmp_path: Path) -> None:
+    """Cedar leaves such a forbid out, and would allow."""
+    text = '@id("all") permit (principal, action, resource);\n'
+    text += '@id("no") forbid (principal, action == Action::"refund", resource) '
+    text += "when { context.amount * 9223372036854775807 > 1 };"
+    decided = ask(policies_of(tmp_path, text))
+    assert decided.verdict == "deny"
+    assert "could not be evaluated" in decided.reason
+
+
+def test_an_approval_counts_only_where_nothing_else_permits(tmp_path: Path) -> None:
+    text = '@id("asks") @approval("boss") permit (principal, action, resource);\n'
+    text += '@id("small") permit (principal, action == Action::"refund", resource) '
+    text += "when { context.amount < 50 };"
+    policies = policies_of(tmp_path, text)
+    assert ask(policies, 49).verdict == "allow"
+    assert (ask(policies, 50).verdict, ask(policies, 50).policies) == ("ask", ("asks",))
+
+
+def test_of_several_approvals_the_first_in_the_files_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "0.cedar").write_text(
+        '@id("z") @approval("first") permit (principal, action, resource);'
+    )
+    text = '@id("a") @approval("second") permit (principal, action, resource);'
+    asked = ask(policies_of(tmp_path, text)).ask
+    assert asked is not None
+    assert asked.role == "first"
+
+
+def test_a_policy_that_is_only_logged_decides_nothing(tmp_path: Path) -> None:
+    text = '@id("all") permit (principal, action, resource);\n'
+    text += '@id("try") @log_only forbid (principal, action, resource);'
+    decided = ask(policies_of(tmp_path, text))
+    assert (decided.verdict, decided.would) == ("allow", (("try", "deny"),))
+
+
+@pytest.mark.parametrize(
+    ("policy", "complaint"),
+    [
+        ('@id("x") @approval permit (principal, action, resource);', "names no role"),
+        ('@id("x") @approval("") permit (principal, action, resource);', "names no role"),
+        ('@id("x") @approval("r") @within permit (principal, action, resource);', "is no span"),
+        ('@id("x") @approval("r") @within("3w") permit (principal, action, resource);', "no span"),
+        ('@id("x") @within("3d") permit (principal, action, resource);', "belongs to @approval"),
+        ('@id("x") @approval("r") forbid (principal, action, resource);', "nobody can approve"),
+        ("@id permit (principal, action, resource);", 'no @id("…")'),
+        ('@id("x") @aproval("r") permit (principal, action, resource);', "@aproval is unknown"),
+        ('@id("x") permit (principal == ?principal, action, resource);', "a template"),
+        ('@id("x") permit (principal, action, resource);;', "ends no policy"),
+        ('@id("x") permit (principal, action, resource)', "no ';' ends"),
+        (
+            '@id("x") permit(principal, action == Action::"own", resource) when {context.args.t};',
+            "`args.t`",
+        ),
+        (
+            '@id("x") @approval("r") permit (principal, action == Action::"look", resource);',
+            "which only reads",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(tmp_path: Path, policy: str, complaint: str) -> None:
+    with pytest.raises(PolicyError) as wrong:
+        policies_of(tmp_path, f'// a "comment"; with signs\n\n{policy}')
+    assert str(wrong.value).startswith("a.cedar:3: ")
+    assert complaint in str(wrong.value)
+
+
+SMALL = '@id("small") permit (principal, action == Action::"refund", resource) when '
+SMALL += '{ context.amount <= 5000 && context.args.account != "blocked" };'
+
+
+@given(
+    cents=st.integers(),
+    account=st.one_of(st.just("blocked"), st.text()),
+    agent=st.text(),
+)
+def test_the_law_of_the_small_refund(
+    tmp_path_factory: pytest.TempPathFactory, cents: int, account: str, agent: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "law"
+    folder.mkdir(exist_ok=True)
+    policies = policies_of(folder, SMALL)
+    arguments = {"ticket": "7", "account": account, "cents": cents}
+    decided = policies.decide(Question(agent=agent, tool="refund", arguments=arguments))
+    fits = -(2**63) < cents <= 5000 and account != "blocked"
+    assert decided.verdict == ("allow" if fits else "deny")
