@@ -446,6 +446,7 @@ class LocalExecutor:
             code_version=app.version,
             asker=lambda: app.asker(clock),
             gateway=app.gateway(),
+            contracts=app.contracts,
             vault=vault,
         )
         self.client = Client(self.journal, clock, app.agents, app.version, self.executor)

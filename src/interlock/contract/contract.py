@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import rfc8785
@@ -75,7 +76,7 @@ class Contract(Terms):
         default_factory=GroundingTerms, description="What may name where something goes."
     )
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of the contract's canonical JSON (RFC 8785), 64 hexadecimal digits."""
         return hashlib.sha256(rfc8785.dumps(self.as_json())).hexdigest()

@@ -117,8 +117,9 @@ class _Problem:
 class Asker:
     """Asks agents, for all runs of one executor.
 
-    `contracts` by agent; an agent without one gets the defaults. `models` are those that the
-    application has registered by name.
+    A run brings the contract that it began under; an agent without one gets the defaults.
+    `contracts` are the present ones, which say how each provider may be called. `models` are those
+    that the application has registered by name.
     """
 
     def __init__(
@@ -127,17 +128,13 @@ class Asker:
         contracts: Mapping[str, Contract],
         models: Mapping[str, Model] | None = None,
     ) -> None:
-        # Not a copy: an agent that is deployed later has its contract from then on.
-        self._contracts = contracts
         self._defaults: dict[str, Contract] = {}
         self._registry = ModelRegistry(clock, list(contracts.values()), models or {})
         self._bound: dict[_BoundKey, tuple[Agent[Any, Any], Durability]] = {}
 
-    def contract(self, agent: str) -> Contract:
-        """The contract of an agent of the application."""
-        found = self._contracts.get(agent)
-        if found is None:
-            found = self._defaults.get(agent)
+    def _default(self, agent: str) -> Contract:
+        """What holds for an agent without a contract."""
+        found = self._defaults.get(agent)
         if found is None:
             found = self._defaults[agent] = Contract(agent=agent)
         return found
@@ -150,7 +147,7 @@ class Asker:
         Raises `AskFailedError` (or one of its kinds) when no usable answer came and no person gave
         one, and `DeclarationError` for an agent that cannot be governed.
         """
-        contract = self.contract(operations.agent)
+        contract = operations.contract or self._default(operations.agent)
         candidates = self._candidates(contract, agent)
         history = await self._earlier(operations, contract, candidates, question)
         note, made = "", Counter[str]()
@@ -188,7 +185,6 @@ class Asker:
             self._registry,
             candidates,
             agent=agent,
-            contract_of=self.contract,
             name=name,
             history=history,
         )

@@ -87,13 +87,12 @@ class Asking:
         candidates: Sequence[Candidate],
         *,
         agent: object,
-        contract_of: Callable[[str], Contract],
         name: str,
         history: Sequence[ModelMessage] = (),
     ) -> None:
         self.operations = operations
         self.contract = contract
-        self.spending = Spending(operations, contract, contract_of)
+        self.spending = Spending(operations, contract)
         self._registry = registry
         self._candidates = candidates
         self._agent = agent

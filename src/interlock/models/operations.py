@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
+from interlock.contract import Contract
 from interlock.limits.budget import Account, Hold, Spent, WorstCase
 from interlock.limits.provider import ProviderGate
 from interlock.tools.masking.vault import RunVault
@@ -145,12 +146,17 @@ class Operations(Protocol):
         """The tenant that the run belongs to."""
         ...
 
+    @property
+    def contract(self) -> Contract | None:
+        """The contract that the run began under."""
+        ...
+
     def vault(self) -> RunVault | None:
         """The run's values under handles, where its contract asks for them."""
         ...
 
-    def lineage(self) -> Sequence[tuple[str, str]]:
-        """The runs that started this one, its parent first: id and agent of each."""
+    def lineage(self) -> Sequence[tuple[str, str, Contract | None]]:
+        """The runs that started this one, its parent first: id, agent and contract of each."""
         ...
 
     def now_us(self) -> int:

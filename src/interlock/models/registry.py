@@ -44,7 +44,7 @@ class ModelRegistry:
         self._gates = Gates(limits)
         self._models: dict[str, Model] = dict(registered)
         self._clock = clock
-        # By the agent whose contract gives prices of its own.
+        # By the hash of the contract that may give prices of its own.
         self._books: dict[str, PriceBook] = {}
         self._unpriced: set[tuple[str, str]] = set()
 
@@ -86,12 +86,12 @@ class ModelRegistry:
 
     def price(self, contract: Contract, candidate: Candidate) -> Price | None:
         """What a model costs now, or None where neither contract nor catalogue knows it."""
-        if (contract.agent, candidate.name) in self._unpriced:
+        if (contract.hash, candidate.name) in self._unpriced:
             return None
-        book = self._books.get(contract.agent)
+        book = self._books.get(contract.hash)
         if book is None:
             book = PriceBook(self._clock, custom_prices_of(contract))
-            self._books[contract.agent] = book
+            self._books[contract.hash] = book
         for name, provider in (
             (candidate.name, None),
             (candidate.model.model_name, candidate.provider),
@@ -100,7 +100,7 @@ class ModelRegistry:
                 return book.price(name, provider)
             except UnknownPriceError:
                 continue
-        self._unpriced.add((contract.agent, candidate.name))
+        self._unpriced.add((contract.hash, candidate.name))
         return None
 
 

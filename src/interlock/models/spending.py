@@ -6,7 +6,6 @@ there is, or stops it. Nothing was sent, and nothing is lost meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 from pydantic_ai.durable_exec import ModelRequestParams
@@ -39,17 +38,14 @@ _TOKENS_AROUND = 64
 class Spending:
     """The budgets of one ask: the run's own, and those of the runs that it was started by."""
 
-    def __init__(
-        self,
-        operations: Operations,
-        contract: Contract,
-        contract_of: Callable[[str], Contract],
-    ) -> None:
+    def __init__(self, operations: Operations, contract: Contract) -> None:
         self._operations = operations
         self._contract = contract
         own = (operations.run_id, operations.agent, budgets_of(contract))
         started_by = (
-            (run, agent, budgets_of(contract_of(agent))) for run, agent in operations.lineage()
+            (run, agent, budgets_of(terms))
+            for run, agent, terms in operations.lineage()
+            if terms is not None
         )
         self._charged = [charged for charged in (own, *started_by) if _limits_something(charged[2])]
 

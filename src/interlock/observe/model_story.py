@@ -190,6 +190,10 @@ def _conversation_read(scene: Scene) -> str:
     return f"Read conversation {_conversation(scene)}, in which {before} answered before."
 
 
+def _contract_recorded(scene: Scene) -> str:
+    return f"Recorded a contract of agent {scene.get('agent')!r}, for the runs that begin under it."
+
+
 def _conversation_extended(scene: Scene) -> str:
     return f"Added what was said to conversation {_conversation(scene)}."
 
@@ -265,6 +269,7 @@ MODEL_TELLERS: Final[Mapping[str, Callable[[Scene], str]]] = MappingProxyType(
         "budget_reserved": _reserved,
         "budget_settled": _given_back,
         "conversation_read": _conversation_read,
+        "contract_recorded": _contract_recorded,
         "conversation_extended": _conversation_extended,
         "messages_said": _messages_said,
     }

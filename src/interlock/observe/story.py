@@ -80,7 +80,9 @@ def _queued(scene: Scene) -> str:
 def _claimed(scene: Scene) -> str:
     times = int(scene.header.get("claim") or 1)
     again = f" (claim {times} without getting any further)" if times > 1 else ""
-    return f"Worker {scene.get('worker')!r} took the run up{again}."
+    contract = str(scene.header.get("contract") or "")[:12]
+    terms = f" under contract {contract}" if contract else ""
+    return f"Worker {scene.get('worker')!r} took the run up{again}{terms}."
 
 
 def _suspended(scene: Scene) -> str:

@@ -34,11 +34,13 @@ from interlock.orchestrator.ending import cancel_children, child_message, open_h
 from interlock.orchestrator.feed import Feed
 from interlock.orchestrator.gateway import Gateway
 from interlock.orchestrator.history import History
+from interlock.orchestrator.pinning import ContractPins
 from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.start import first_claim
 
 if TYPE_CHECKING:
+    from interlock.contract import Contract
     from interlock.models.ask import Asker
     from interlock.tools.masking.vault import Vault
 
@@ -94,6 +96,7 @@ class Executor:
         code_version: str,
         asker: Callable[[], Asker],
         gateway: Gateway | None = None,
+        contracts: Mapping[str, Contract] | None = None,
         session_type: type[Session] = Session,
         vault: Vault | None = None,
     ) -> None:
@@ -108,6 +111,7 @@ class Executor:
         self.feed = Feed()
         self.vault = vault
         self.gateway = gateway or Gateway()
+        self.contracts = ContractPins(journal.store, contracts or {})
         self._make_asker = asker
         self._asker: Asker | None = None
         self._lease = lease
@@ -216,7 +220,8 @@ class Executor:
             return None
         self._claiming.add(run)
         self._admission.began(run, agent.name, queued.header["tenant"])
-        return Draft("run_claimed", "", {"worker": self.worker, "claim": 1})
+        header = {"worker": self.worker, "claim": 1, **self._pin(agent.name)}
+        return Draft("run_claimed", "", header)
 
     def settle(self, run: str, agent: Agent, queued: Draft, result: Result | StorageError) -> None:
         """Begin a run that had a place, or free the place (see `client.Placement`)."""
@@ -226,7 +231,8 @@ class Executor:
         elif not isinstance(result, Committed) or self._draining:
             self._left(run)
         else:
-            row, entries = first_claim(run, agent, queued, result, self.worker)
+            pin, _ = self.contracts.pin(agent.name)
+            row, entries = first_claim(run, agent, queued, result, self.worker, pin)
             # Nobody knows the run's id yet, so nobody has sent it mail.
             self._begin(row, 1, entries, ())
 
@@ -249,10 +255,11 @@ class Executor:
         if head is None:
             raise StorageCorruptError(f"run {row.id} is listed but has no events.", run=row.id)
         count = row.claims + 1 if head.seq == row.claim_seq else 1
-        claim = Draft("run_claimed", "", {"worker": self.worker, "claim": count})
         drafts, appends = self._instead_of_executing(row, count)
         if row.id in self._claiming or not (drafts or has_place):
             return
+        header = {"worker": self.worker, "claim": count, **self._pin(row.agent, row)}
+        claim = Draft("run_claimed", "", header)
         self._claiming.add(row.id)
         if has_place:
             self._admission.began(row.id, row.agent, row.tenant)
@@ -260,6 +267,17 @@ class Executor:
         guard = RunIn(row.id, ("queued", "running", "waiting", "parked"))
         done = partial(self._claimed, row, head.epoch + 1 if not drafts else None)
         self.journal.submit(Commit((own, *appends), (guard,)), done)
+
+    def _pin(self, agent: str, row: RunRow | None = None) -> dict[str, Any]:
+        """What a claim says of the run's contract; a contract that is new is recorded before it."""
+        header, commit = self.contracts.pin(agent, row)
+        if commit is not None:
+            self.journal.submit(commit, self._recorded)
+        return header
+
+    def _recorded(self, result: Result | StorageError) -> None:
+        if isinstance(result, StorageError):
+            self.failed(result)
 
     def _instead_of_executing(
         self, row: RunRow, count: int

@@ -54,6 +54,12 @@ class History:
         claims = (e.event.at_us for e in self._entries if e.event.kind == "run_claimed")
         return next(claims, None)
 
+    def contract(self) -> str:
+        """The hash of the contract that the last claim names; empty where it names none."""
+        claims = (e.event for e in reversed(self._entries) if e.event.kind == "run_claimed")
+        last = next(claims, None)
+        return "" if last is None else str(last.header.get("contract", ""))
+
     def carried_state(self) -> bytes | None:
         """The state that `continue_as_new` handed to this generation, if any."""
         kinds = [entry.event.kind for entry in self._entries[:2]]

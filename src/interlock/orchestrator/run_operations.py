@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from interlock.base.codec import canonical, codec_for
 from interlock.base.identifier import derived_id
+from interlock.contract import Contract
 from interlock.limits.budget import Account, Spent, WorstCase
 from interlock.models.operations import Attempt, Held, Outcome, PersonAnswer
 from interlock.orchestrator.budget_task import BudgetTaskOperation, TopUpOperation
@@ -53,16 +54,22 @@ class RunOperations:
         """The tenant that the run belongs to."""
         return self._session.row.tenant
 
+    @property
+    def contract(self) -> Contract | None:
+        """The contract that the run began under."""
+        return self._session.contract
+
     def vault(self) -> RunVault | None:
         """The run's values under handles, where its contract asks for them."""
         return self._session.run_vault()
 
-    def lineage(self) -> Sequence[tuple[str, str]]:
-        """The runs that started this one, its parent first."""
-        store, found = self._session.services.journal.store, list[tuple[str, str]]()
+    def lineage(self) -> Sequence[tuple[str, str, Contract | None]]:
+        """The runs that started this one, its parent first, each with its contract."""
+        services = self._session.services
+        store, found = services.journal.store, list[tuple[str, str, Contract | None]]()
         parent = self._session.row.parent
         while parent and (row := store.run(parent)) is not None:
-            found.append((row.id, row.agent))
+            found.append((row.id, row.agent, services.contracts.of_run(row)))
             parent = row.parent
         return found
 

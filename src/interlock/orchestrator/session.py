@@ -38,10 +38,12 @@ from interlock.orchestrator.history import History, at_path, person_in
 from interlock.orchestrator.loop import RunLoop, user_line
 from interlock.orchestrator.mailbox import Mailbox
 from interlock.orchestrator.operation import UNSET, DurableFuture, Operation, OperationHost
+from interlock.orchestrator.pinning import ContractPins, under
 from interlock.orchestrator.waits import ChildOperation, TimerOperation
 from interlock.tools.provenance import Sources
 
 if TYPE_CHECKING:
+    from interlock.contract import Contract
     from interlock.models.ask import Asker
     from interlock.tools.masking.vault import RunVault, Vault
 
@@ -67,6 +69,7 @@ class Services(Protocol):
 
     feed: Feed
     gateway: Gateway
+    contracts: ContractPins
     vault: Vault | None
 
     def asker(self) -> Asker:
@@ -116,6 +119,7 @@ class Session(OperationHost):
         self.run_id = row.id
         self.agent = agent
         self.agent_name = agent.name
+        self.contract: Contract | None = None
         self.generation = row.generation
         self.epoch = epoch
         self.host = services.loop
@@ -178,6 +182,8 @@ class Session(OperationHost):
     def begin(self) -> None:
         """Replay what is recorded, then go live. Called once, from a callback of the host loop."""
         try:
+            self.contract = self.services.contracts.of(self.agent_name, self.history.contract())
+            self.agent = under(self.agent, self.contract)
             context = copy_context()
             self._root = self._loop.begin(self._body_of(self), context)
             self._pump()

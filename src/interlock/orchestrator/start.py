@@ -102,11 +102,17 @@ def queued_draft(
 
 
 def first_claim(
-    run: str, agent: Agent, queued: Draft, committed: Committed, worker: str
+    run: str,
+    agent: Agent,
+    queued: Draft,
+    committed: Committed,
+    worker: str,
+    pin: Mapping[str, Any],
 ) -> tuple[RunRow, list[Entry]]:
     """A run that was queued and claimed in one commit, as reading it back would give it.
 
-    Only the hashes are left out: a session does not look at them.
+    `pin` is what its claim says of its contract. Only the hashes are left out: a session does not
+    look at them.
     """
     header = queued.header
     position, _ = committed.places[0]
@@ -139,7 +145,7 @@ def first_claim(
     at_us = committed.at_us
     events = (
         Event(run, 1, position, 1, "run_queued", 1, "", at_us, header, NO_BODY, NO_HASH),
-        Event(run, 2, position + 1, 1, "run_claimed", 1, "", at_us, {}, NO_BODY, NO_HASH),
+        Event(run, 2, position + 1, 1, "run_claimed", 1, "", at_us, pin, NO_BODY, NO_HASH),
     )
     return row, [Entry(events[0], queued.body), Entry(events[1], None)]
 

@@ -22,6 +22,7 @@ from interlock.journal.store import Store
 from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.feed import Feed
 from interlock.orchestrator.history import History
+from interlock.orchestrator.pinning import ContractPins
 from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
 from interlock.testing.external import SilentOutside
@@ -64,6 +65,7 @@ class _Replay:
         self.loop: asyncio.AbstractEventLoop = loop
         self.feed = Feed()
         self.gateway = app.gateway()
+        self.contracts = ContractPins(journal.store, app.contracts)
         # A replay reads what is recorded, which holds handles and no values.
         self.vault: Vault | None = None
         self._app = app

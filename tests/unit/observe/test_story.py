@@ -349,6 +349,10 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
         "Read conversation 'chat', in which 2 asks were answered before.",
     ),
     (
+        "contract_recorded", "", {"agent": "triage"}, {"agent": "triage"},
+        "Recorded a contract of agent 'triage', for the runs that begin under it.",
+    ),
+    (
         "conversation_extended", "/remember#1", {"conversation": "conversation/acme/chat"}, None,
         "Added what was said to conversation 'chat'.",
     ),
