@@ -256,9 +256,13 @@ class LoopFoundError(AskFailedError):
 
 
 class BudgetExhaustedError(AskFailedError):
-    """A budget would not cover the next call, and a person said to finish without it."""
+    """A budget would not cover the next call, and a person said to finish without it.
+
+    `so_far` is the last text that the model had said in the ask, where it had said one.
+    """
 
     code = "budget_exhausted"
+    so_far = ""
 
 
 class RunFailedError(OutcomeError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from pydantic import ValidationError
-from pydantic_ai import Agent
+from pydantic_ai import Agent, capture_run_messages
 from pydantic_ai.exceptions import (
     ModelAPIError,
     UnexpectedModelBehavior,
@@ -38,6 +38,7 @@ from interlock.models.conversations import earlier, history_rules_of, remember
 from interlock.models.durability import CURRENT, Durability
 from interlock.models.operations import Operations, PersonAnswer
 from interlock.models.registry import Candidate, ModelRegistry
+from interlock.models.said import Said, last_text
 from interlock.models.sealing import revealed_messages
 from interlock.models.toolset import GovernedToolset
 from interlock.tools.tool import Tool
@@ -70,17 +71,15 @@ class Question:
     name: str = "ask"
     escalate: bool = True
 
-    def asked(self, note: str) -> str | Sequence[UserContent]:
-        """The prompt as the model sees it: with its context, and what a person has added."""
-        more: list[str] = []
-        if self.context:
-            numbered = (f"[{i}] {_text(item)}" for i, item in enumerate(self.context, 1))
-            more.append("Rest your answer on these passages:\n" + "\n\n".join(numbered))
-        if note:
-            more.append(note)
+    def asked(self) -> str | Sequence[UserContent]:
+        """The prompt as the model sees it: with its context."""
+        if not self.context:
+            return self.prompt
+        numbered = (f"[{i}] {_text(item)}" for i, item in enumerate(self.context, 1))
+        passages = "Rest your answer on these passages:\n" + "\n\n".join(numbered)
         if isinstance(self.prompt, str):
-            return "\n\n".join([self.prompt, *more])
-        return [*self.prompt, *more]
+            return f"{self.prompt}\n\n{passages}"
+        return [*self.prompt, passages]
 
     def shown(self) -> str:
         """The prompt for a person."""
@@ -111,7 +110,10 @@ class _Problem:
         if not self.made:
             return ""
         writes = ", ".join(f"{tool} ({times})" for tool, times in sorted(self.made.items()))
-        return f" It has made these writes already, and may make them again: {writes}."
+        return (
+            f" It has made these writes already ({writes}): it goes on from there and is told so, "
+            "but may make them again."
+        )
 
 
 class Asker:
@@ -150,25 +152,34 @@ class Asker:
         contract = operations.contract or self._default(operations.agent)
         candidates = self._candidates(contract, agent)
         history = await self._earlier(operations, contract, candidates, question)
-        note, made = "", Counter[str]()
+        said = Said(history=history, prompt=question.asked())
+        made = Counter[str]()
         while True:
-            asking = self._asking(operations, contract, candidates, agent, question.name, history)
-            problem, asked = await self._once(asking, agent, candidates, question, note, history)
-            if asked is not None:
-                if question.conversation is not None:
-                    said = asked.messages
-                    if asking.vault is not None:
-                        said = revealed_messages(said, asking.vault)
-                    await remember(operations, question.conversation, said)
-                return asked
-            if not question.escalate:
-                raise _failed(problem)
-            made.update(asking.made)
-            told = replace(problem, made=dict(made))
-            said = await _by_a_person(operations, contract, agent, question, told)
-            if isinstance(said, Asked):
-                return said
-            note = said
+            asking = self._asking(
+                operations, contract, candidates, agent, question.name, said.messages()
+            )
+            problem, asked = await self._once(asking, agent, candidates, question, said)
+            if asked is None:
+                if not question.escalate:
+                    raise _failed(problem)
+                made.update(asking.made)
+                told = replace(problem, made=dict(made))
+                decided = await _by_a_person(operations, contract, agent, question, told)
+                if isinstance(decided, str):
+                    said = said.tried_again(decided)
+                    continue
+                asked = replace(decided, messages=said.answered(decided, operations.now_us()))
+            await self._remember(operations, question.conversation, asking, asked)
+            return asked
+
+    async def _remember(
+        self, operations: Operations, conversation: str | None, asking: Asking, asked: Asked
+    ) -> None:
+        if conversation is not None:
+            said = asked.messages
+            if asking.vault is not None:
+                said = revealed_messages(said, asking.vault)
+            await remember(operations, conversation, said)
 
     def _asking(
         self,
@@ -205,7 +216,8 @@ class Asker:
                 operations, contract, candidates, writer, f"{question.name}.summary"
             )
             asked = Question(prompt=prompt, output=str, name="summary")
-            problem, summary = await self._once(asking, writer, candidates, asked, "", ())
+            told = Said(prompt=prompt)
+            problem, summary = await self._once(asking, writer, candidates, asked, told)
             if summary is None:
                 raise _failed(problem)
             return str(summary.output)
@@ -247,38 +259,42 @@ class Asker:
         agent: Agent[Any, Any],
         candidates: Sequence[Candidate],
         question: Question,
-        note: str,
-        history: Sequence[ModelMessage],
+        said: Said,
     ) -> tuple[_Problem, Asked | None]:
         toolsets = [GovernedToolset(question.tools)] if question.tools else []
         # An agent that others ask too brings the capability along.
         carries = Durability.from_agent(agent) is not None
-        token = CURRENT.set(asking)
+        token, captured = CURRENT.set(asking), list[ModelMessage]()
         try:
-            result = await agent.run(
-                question.asked(note),
-                output_type=question.output,
-                deps=question.deps,
-                message_history=list(history) or None,
-                model=None if carries else candidates[0].model,
-                capabilities=[] if carries else [self._durability(agent, candidates)],
-                toolsets=toolsets,
-                retries={"output": asking.contract.output.attempts - 1},
-                usage_limits=UsageLimits(request_limit=_most_requests(asking.contract)),
-            )
-        except BudgetExhaustedError:
+            with capture_run_messages() as captured:
+                result = await agent.run(
+                    said.prompt,
+                    output_type=question.output,
+                    deps=question.deps,
+                    message_history=list(said.messages()) or None,
+                    model=None if carries else candidates[0].model,
+                    capabilities=[] if carries else [self._durability(agent, candidates)],
+                    toolsets=toolsets,
+                    retries={"output": asking.contract.output.attempts - 1},
+                    usage_limits=UsageLimits(request_limit=_most_requests(asking.contract)),
+                )
+            said.take(result.all_messages())
+            return _Problem("", ""), Asked(output=result.output, messages=said.new())
+        except BudgetExhaustedError as error:
+            error.so_far = last_text(captured)
             raise
         except LoopFoundError as error:
-            return _Problem("loop", error.message, error.fields["loop"]), None
+            problem = _Problem("loop", error.message, error.fields["loop"])
         except ModelFailedError as error:
-            return _Problem("model", error.message), None
+            problem = _Problem("model", error.message)
         except UsageLimitExceeded as error:
-            return _Problem("requests", f"the agent asks for ever: {error}"), None
+            problem = _Problem("requests", f"the agent asks for ever: {error}")
         except (UnexpectedModelBehavior, ModelAPIError) as error:
-            return _Problem("output", _with_cause(error)), None
+            problem = _Problem("output", _with_cause(error))
         finally:
             CURRENT.reset(token)
-        return _Problem("", ""), Asked(output=result.output, messages=result.new_messages())
+        said.take(captured)
+        return problem, None
 
 
 def _most_requests(contract: Contract) -> int:

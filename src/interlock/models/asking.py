@@ -100,6 +100,7 @@ class Asking:
         self._history = history
         self._loops = LoopWatch(loop_limits_of(contract))
         self._transcripts: dict[str, Transcript] = {}
+        self._id = operations.new_id()
         self._runs = 0
         self._turn = 0
         self.vault = operations.vault()
@@ -110,7 +111,7 @@ class Asking:
     def next_run_id(self) -> str:
         """An id for a run of Pydantic AI's loop, the same at every replay."""
         self._runs += 1
-        return f"{self.operations.run_id}:{self._name}:{self._runs}"
+        return f"{self._id}:{self._runs}"
 
     def model_named(self, name: str) -> Model | None:
         """A model that may answer, by its name here."""

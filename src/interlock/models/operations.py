@@ -167,6 +167,10 @@ class Operations(Protocol):
         """Whether the caller is the run's own code, and not a step or a tool."""
         ...
 
+    def new_id(self) -> str:
+        """A text that nothing else of any run is called by; the same on a replay."""
+        ...
+
     def live(self) -> bool:
         """Whether what happens now happens for the first time."""
         ...

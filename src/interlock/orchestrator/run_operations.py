@@ -81,6 +81,12 @@ class RunOperations:
         """Whether the caller is the run's own code."""
         return self._session.in_code()
 
+    def new_id(self) -> str:
+        """A text that nothing else of any run is called by; the same on a replay."""
+        session = self._session
+        session.ids += 1
+        return f"{session.run_id}:{session.generation}:{session.ids}"
+
     def live(self) -> bool:
         """Whether what happens now happens for the first time."""
         return self._session.live

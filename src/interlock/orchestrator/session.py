@@ -133,6 +133,8 @@ class Session(OperationHost):
         self.mailbox = Mailbox(mail)
         self.children: dict[str, str] = {}
         self.child_results: dict[str, bytes] = {}
+        # How many ids the code has been given.
+        self.ids = 0
         self.outcome = ""
         self.cancel_reason = ""
         self.history = history

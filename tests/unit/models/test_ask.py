@@ -257,18 +257,91 @@ def test_a_person_is_told_which_writes_another_try_may_make_again(tmp_path: Path
 
             async with executing(deployed(tmp_path, agent, output={"attempts": 1})) as local:
                 handle = await local.start("mailer", "Write to Ann")
-                for times in (1, 2):
+                for choice in ("retry", "answer"):
                     task = await open_task(local, handle.id)
                     entry = local.store.entry(task.position)
                     assert entry is not None
                     question = json.loads(entry.body or b"")
-                    assert question["made"] == {"send": times}
-                    assert f"again: send ({times})" in question["question"]
-                    choice = "retry" if times == 1 else "answer"
+                    assert question["made"] == {"send": 1}
+                    assert "has made these writes already (send (1))" in question["question"]
                     await local.client.decide(task.id, choice, value="Sent.", by="ann")
                     await until(lambda t=task: not _is_open(local, t.id), "it is decided")
                 assert await ended(handle) == "Sent."
-        assert sent == ["ann", "ann"]
+        # The second try went on from the first one's messages, and saw what it had sent.
+        assert sent == ["ann"]
+
+    asyncio.run(main())
+
+
+def test_another_try_goes_on_from_what_was_said(tmp_path: Path) -> None:
+    """Also after a loop that left calls without an answer, and after a restart."""
+    looked: list[str] = []
+
+    async def main() -> None:
+        again = Rule(when=When(user_contains="Look"), reply=calls("look", at="sky"))
+        told = Rule(when=When(user_contains="It is blue"), reply=says("Blue."))
+        async with simulated(rules=[told, again]) as model:
+
+            def app() -> App:
+                agent = Agent(model.model, name="looker")
+
+                @agent.tool_plain(metadata={"interlock": {"effect": "read"}})
+                def look(at: str) -> str:
+                    looked.append(at)
+                    return "grey"
+
+                return deployed(tmp_path, agent)
+
+            async with executing(app()) as local:
+                handle = await local.start("looker", "Look")
+                task = await open_task(local, handle.id)
+            asked = len(model.ledger.entries())
+            async with executing(app()) as local:
+                await local.client.decide(task.id, "retry", note="It is blue.", by="ann")
+                await until_state(local, handle.id, "completed")
+                assert len(model.ledger.entries()) == asked + 1
+                said = [
+                    json.loads(entry.body or b"")
+                    for entry in entries_of(local, handle.id, "model_answered")
+                ]
+                # Only what is new was recorded with the last answer.
+                assert said[-1]["prefix"] > 0
+                assert "It is blue." in json.dumps(said[-1]["said"])
+                assert "Look" not in json.dumps(said[-1]["said"])
+        assert looked == ["sky", "sky"]
+
+    asyncio.run(main())
+
+
+def test_one_run_may_ask_twice_in_one_conversation(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with simulated(says("Ann."), says("You are Ann.")) as model:
+            app = app_in(tmp_path)
+            agent = Agent(model.model, name="chat")
+
+            @app.agent("talk")
+            async def talk(run: Run) -> list[str]:
+                first = await run.ask(agent, "Who am I?", conversation="c")
+                return [first, await run.ask(agent, "Who?", conversation="c")]
+
+            async with executing(app) as local:
+                assert await ended(await local.start("talk")) == ["Ann.", "You are Ann."]
+
+    asyncio.run(main())
+
+
+def test_a_conversation_remembers_what_a_person_answered(tmp_path: Path) -> None:
+    async def main() -> None:
+        known = Rule(when=When(turn=1, user_contains="Now?"), reply=says("Still 31."))
+        async with simulated(rules=[known, Rule(reply=wrong(empty=True))]) as model:
+            agent = Agent(model.model, name="weather")
+            async with executing(deployed(tmp_path, agent, output={"attempts": 1})) as local:
+                first = await local.start("weather", {"prompt": "Rome?", "conversation": "c"})
+                task = await open_task(local, first.id)
+                await local.client.decide(task.id, "answer", value="31", by="ann")
+                assert await ended(first) == "31"
+                second = await local.start("weather", {"prompt": "Now?", "conversation": "c"})
+                assert await ended(second) == "Still 31."
 
     asyncio.run(main())
 
