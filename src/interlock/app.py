@@ -252,6 +252,21 @@ class App:
         self.agent(named, version=version, concurrency=concurrency)(function)
         return named
 
+    def check(self, clock: Clock) -> None:
+        """Raise `DeclarationError` where contracts, agents and models do not go together."""
+        if not self.contracts:
+            return
+        from interlock.contract import contradictions
+
+        wrong = list(contradictions(self.contracts, self.agents))
+        if wrong:
+            raise DeclarationError("\n".join(wrong))
+        limited = [one for one in self.contracts.values() if one.budgets.limit_money()]
+        if any(contract.model.names() for contract in limited):
+            asker = self.asker(clock)
+            for contract in limited:
+                asker.refuse_unpriced(contract)
+
     def asker(self, clock: Clock) -> Asker:
         """What asks models for the runs of one executor."""
         from interlock.models.ask import Asker
@@ -431,6 +446,7 @@ class LocalExecutor:
         mode: Mode = "split",
         vault: Vault | None = None,
     ) -> None:
+        app.check(clock)
         self.app = app
         self.store = store
         self.journal = Journal(store, mode=mode)

@@ -24,6 +24,7 @@ from interlock.contract.reading import (
     parse_contract,
 )
 from interlock.contract.shape import contract_schema
+from interlock.contract.together import contradictions
 from interlock.contract.tool import ToolTerms
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "ProviderTerms",
     "ToolTerms",
     "contract_schema",
+    "contradictions",
     "examine",
     "examine_file",
     "load_contract",

@@ -45,3 +45,7 @@ class Budgets(Terms):
         default_factory=Budget,
         description="What all runs of one tenant may spend in a day (UTC), whichever agent it is.",
     )
+
+    def limit_money(self) -> bool:
+        """Whether any of them is in US dollars."""
+        return any(each.usd is not None for each in (self.run, self.agent_day, self.tenant_day))

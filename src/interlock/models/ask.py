@@ -36,6 +36,7 @@ from interlock.models.answers import answer_of
 from interlock.models.asking import Asking
 from interlock.models.conversations import earlier, history_rules_of, remember
 from interlock.models.durability import CURRENT, Durability
+from interlock.models.nested import refuse_nested
 from interlock.models.operations import Operations, PersonAnswer
 from interlock.models.registry import Candidate, ModelRegistry
 from interlock.models.said import Said, last_text
@@ -132,6 +133,7 @@ class Asker:
     ) -> None:
         self._defaults: dict[str, Contract] = {}
         self._registry = ModelRegistry(clock, list(contracts.values()), models or {})
+        self._governed: dict[tuple[int, str], Agent[Any, Any]] = {}
         self._bound: dict[_BoundKey, tuple[Agent[Any, Any], Durability]] = {}
 
     def _default(self, agent: str) -> Contract:
@@ -140,6 +142,17 @@ class Asker:
         if found is None:
             found = self._defaults[agent] = Contract(agent=agent)
         return found
+
+    def refuse_unpriced(self, contract: Contract) -> None:
+        """Raise `DeclarationError` for a model that a budget in USD could not hold anything for."""
+        for name in contract.model.names() if contract.budgets.limit_money() else ():
+            for candidate in self._registry.asked(self._registry.named(name)):
+                if self._registry.price(contract, candidate) is None:
+                    raise DeclarationError(
+                        f"the contract of agent {contract.agent!r} has a budget in USD, and nobody "
+                        f"says what model {candidate.name!r} costs. Give its price under `prices` "
+                        "in the contract (USD per million tokens of input and of output)."
+                    )
 
     async def ask(
         self, operations: Operations, agent: Agent[Any, Any], question: Question
@@ -150,6 +163,7 @@ class Asker:
         one, and `DeclarationError` for an agent that cannot be governed.
         """
         contract = operations.contract or self._default(operations.agent)
+        self._checked(contract, agent)
         candidates = self._candidates(contract, agent)
         history = await self._earlier(operations, contract, candidates, question)
         said = Said(history=history, prompt=question.asked())
@@ -239,6 +253,15 @@ class Asker:
             f"agent {agent.name!r} has no model. Give it one, or name one in the contract "
             f"(model.name) of {contract.agent!r}."
         )
+
+    def _checked(self, contract: Contract, agent: Agent[Any, Any]) -> None:
+        """Refuse what cannot be governed. Looked at once, since reading functions takes a while."""
+        key = (id(agent), contract.hash)
+        if key not in self._governed:
+            refuse_nested(agent, contract)
+            self._governed[key] = agent  # Kept, so that its id is not given to another.
+            if len(self._governed) > _MOST_BOUND:
+                del self._governed[next(iter(self._governed))]
 
     def _durability(self, agent: Agent[Any, Any], candidates: Sequence[Candidate]) -> Durability:
         key = (id(agent), tuple((one.name, id(one.model)) for one in candidates))

@@ -58,6 +58,8 @@ __all__ = ["Asking"]
 
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=1)
+# Attempts that a process has not survived, beside those that the contract allows.
+_MOST_INTERRUPTED = 5
 _MOST_SAID_BYTES = 900_000
 # How Pydantic AI records what became of a call (`CallToolResult`).
 _FORMS = frozenset(
@@ -212,17 +214,21 @@ class Asking:
         said: Said,
         candidate: Candidate,
     ) -> Outcome:
-        number = 1
+        number, interrupted = 1, 0
         while True:
             attempt = self._attempt(operation, params, said, candidate, number)
             outcome = await self.operations.request(attempt)
             if outcome.kind == "exhausted":
                 await self.spending.exhausted(outcome.account, outcome.detail, outcome.needed)
                 continue
-            over = number >= self.contract.model.attempts
+            interrupted += outcome.interrupted
+            # A process that ended says nothing about the model; one that always ends here does.
+            tries = number - min(interrupted, _MOST_INTERRUPTED)
+            over = tries >= self.contract.model.attempts
             if outcome.kind != "failed" or not outcome.transient or over:
                 return outcome
-            await self.operations.sleep(_pause(number, outcome))
+            if not outcome.interrupted:
+                await self.operations.sleep(_pause(tries, outcome))
             number += 1
 
     def _attempt(

@@ -91,7 +91,8 @@ class Attempt:
 class Outcome(NamedTuple):
     """What became of an attempt.
 
-    `answered` carries the response as JSON; `failed` says why and whether another attempt may help;
+    `answered` carries the response as JSON; `failed` says why and whether another attempt may help,
+    and whether it was `interrupted` because the process ended;
     `skipped` was never sent, because the provider is failing; `exhausted` names the account that
     would not cover it, and what it would have to (`needed`).
     """
@@ -101,6 +102,7 @@ class Outcome(NamedTuple):
     reason: str = ""
     error_types: tuple[str, ...] = ()
     transient: bool = False
+    interrupted: bool = False
     retry_after_us: int = 0
     account: str = ""
     detail: str = ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.errors import PydanticUserError
 
-from interlock.errors import DeclarationError
+from interlock.errors import BudgetExhaustedError, DeclarationError
 from interlock.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -34,24 +34,35 @@ def deployed_function(
     tools: Sequence[Tool[..., Any]],
     deps: Callable[[Run], Any] | None,
 ) -> Callable[..., Awaitable[Any]]:
-    """An agent's function that asks `agent` what its input says."""
-    given = _input_type(agent, deps)
+    """An agent's function that asks `agent` what its input says.
+
+    When its budget is exhausted and a person says to finish, an agent that answers a text answers
+    the last one that it has said, with outcome `unfinished`; any other fails.
+    """
+    given, answers = _input_type(agent, deps), _output_type(agent)
 
     async def ask(run: Any, input: Any) -> Any:
         asked = given(prompt=input) if isinstance(input, str) else input
-        return await run.ask(
-            agent,
-            asked.prompt,
-            tools=tools,
-            deps=deps(run) if deps is not None else getattr(asked, "deps", None),
-            conversation=asked.conversation,
-            name=name,
-        )
+        try:
+            return await run.ask(
+                agent,
+                asked.prompt,
+                tools=tools,
+                deps=deps(run) if deps is not None else getattr(asked, "deps", None),
+                conversation=asked.conversation,
+                name=name,
+            )
+        except BudgetExhaustedError as error:
+            # A person said to finish with what there is, which is what the agent has said so far.
+            if answers is not str or not error.so_far:
+                raise
+            run.outcome("unfinished")
+            return error.so_far
 
     ask.__name__ = name
     # Dependencies cannot come with a text alone.
     taken = str | given if given is AskInput else given
-    ask.__annotations__ = {"run": Any, "input": taken, "return": _output_type(agent)}
+    ask.__annotations__ = {"run": Any, "input": taken, "return": answers}
     return ask
 
 

@@ -106,6 +106,7 @@ class RequestOperation(Budgeted):
             reason=failure.sentence(),
             error_types=failure.types,
             transient=bool(header["transient"]),
+            interrupted=bool(header.get("interrupted")),
             retry_after_us=int(header.get("retry_after_us") or 0),
         )
 
@@ -156,7 +157,7 @@ class RequestOperation(Budgeted):
             self.fresh = False
             self._spawn()
         else:
-            self._record_failure(_INTERRUPTED, transient=True, sent=True)
+            self._record_failure(_INTERRUPTED, transient=True, sent=True, interrupted=True)
 
     def _spawn(self) -> None:
         self.session.working(+1)
@@ -259,12 +260,15 @@ class RequestOperation(Budgeted):
         sent: bool,
         free: bool = False,
         retry_after_us: int = 0,
+        interrupted: bool = False,
     ) -> None:
+        more = {"interrupted": 1} if interrupted else {}
         header = self._header(
             error=failure.name(),
             transient=int(transient),
             sent=int(sent),
             retry_after_us=retry_after_us,
+            **more,
         )
         draft = Draft("model_attempt_failed", self.key, header, failure.encode())
         self._record(draft, also=self._settled(sent=sent, free=free))
