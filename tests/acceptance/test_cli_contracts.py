@@ -50,7 +50,7 @@ def test_check_tells_every_mistake_with_its_place_and_ends_with_1(folder: Path) 
         (
             f"{folder}/desk.yml:3:3: error: model.atempts: there is no such field; did you mean "
             "'attempts'? allowed: attempts, fallbacks, max_output_tokens, name, settings, "
-            "timeout_seconds, tokens_per_byte"
+            "timeout_seconds, tokens_per_byte, tokens_per_file"
         ),
         (
             f"{folder}/desk.yml:4:20: error: model.timeout_seconds: found the text '60'; allowed: "

@@ -58,6 +58,13 @@ class ModelTerms(Terms):
         description="Most tokens that one byte of the input can become: bounds the worst case of "
         "the input that is reserved. 1 is safe for every model.",
     )
+    tokens_per_file: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="Most tokens that one file of the input (an image, a document, a recording) "
+        "counts as. Needed where a budget limits tokens or money and files are sent.",
+    )
     settings: Settings = Field(
         default_factory=dict,
         max_length=50,

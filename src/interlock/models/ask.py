@@ -34,7 +34,7 @@ from interlock.errors import (
 )
 from interlock.models.answers import answer_of
 from interlock.models.asking import Asking
-from interlock.models.conversations import earlier, history_rules_of, remember
+from interlock.models.conversations import Earlier, earlier, history_rules_of, remember
 from interlock.models.durability import CURRENT, Durability
 from interlock.models.nested import refuse_nested
 from interlock.models.operations import Operations, PersonAnswer
@@ -165,8 +165,8 @@ class Asker:
         contract = operations.contract or self._default(operations.agent)
         self._checked(contract, agent)
         candidates = self._candidates(contract, agent)
-        history = await self._earlier(operations, contract, candidates, question)
-        said = Said(history=history, prompt=question.asked())
+        before = await self._earlier(operations, contract, candidates, question)
+        said = Said(history=before.messages, prompt=question.asked())
         made = Counter[str]()
         while True:
             asking = self._asking(
@@ -183,17 +183,15 @@ class Asker:
                     said = said.tried_again(decided)
                     continue
                 asked = replace(decided, messages=said.answered(decided, operations.now_us()))
-            await self._remember(operations, question.conversation, asking, asked)
+            if question.conversation is not None:
+                messages, summary = asked.messages, before.summary
+                if asking.vault is not None:  # Handles are the run's own.
+                    messages = revealed_messages(messages, asking.vault)
+                    summary = summary and summary._replace(
+                        text=asking.vault.reveal_value(summary.text)
+                    )
+                await remember(operations, question.conversation, messages, summary)
             return asked
-
-    async def _remember(
-        self, operations: Operations, conversation: str | None, asking: Asking, asked: Asked
-    ) -> None:
-        if conversation is not None:
-            said = asked.messages
-            if asking.vault is not None:
-                said = revealed_messages(said, asking.vault)
-            await remember(operations, conversation, said)
 
     def _asking(
         self,
@@ -220,9 +218,9 @@ class Asker:
         contract: Contract,
         candidates: Sequence[Candidate],
         question: Question,
-    ) -> Sequence[ModelMessage]:
+    ) -> Earlier:
         if question.conversation is None:
-            return ()
+            return Earlier(())
         writer = Agent(candidates[0].model, name="summary")
 
         async def summarise(prompt: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
 
@@ -15,9 +16,9 @@ from interlock.models.history import (
     trim,
     with_summary,
 )
-from interlock.models.operations import Operations
+from interlock.models.operations import Operations, Summary
 
-__all__ = ["earlier", "history_rules_of", "remember"]
+__all__ = ["Earlier", "earlier", "history_rules_of", "remember"]
 
 Summarise = Callable[[str], Awaitable[str]]
 
@@ -32,26 +33,45 @@ def history_rules_of(contract: Contract) -> HistoryRules:
     )
 
 
+class Earlier(NamedTuple):
+    """What a model is told of a conversation, and a summary that was made for it just now."""
+
+    messages: Sequence[ModelMessage]
+    summary: Summary | None = None
+
+
 async def earlier(
     operations: Operations, conversation: str, rules: HistoryRules, summarise: Summarise
-) -> Sequence[ModelMessage]:
-    """What was said in a conversation, trimmed by the rules; a model sums up what is left out."""
+) -> Earlier:
+    """What was said in a conversation, trimmed by the rules; a model sums up what is left out.
+
+    It reads a summary that was made before and what was left out since, not all of it again: what
+    a conversation costs grows with its length, and not with its square.
+    """
+    read = await operations.read_conversation(conversation)
     said: list[ModelMessage] = []
-    for body in await operations.read_conversation(conversation):
+    for body in read.said:
         said += ModelMessagesTypeAdapter.validate_json(body)
     if not said:
-        return ()
-    trimmed = trim(said, rules)
+        return Earlier(())
+    kept, dropped = trimmed = trim(said, rules)
     if not needs_summary(trimmed, rules):
-        return trimmed.kept
-    return with_summary(trimmed.kept, await summarise(summary_request(trimmed.dropped)))
+        return Earlier(kept)
+    known = read.summary or Summary("", 0)
+    if len(dropped) <= known.covers:
+        return Earlier(with_summary(kept, known.text))
+    text = await summarise(summary_request(dropped[known.covers :], known.text))
+    return Earlier(with_summary(kept, text), Summary(text, len(dropped)))
 
 
 async def remember(
-    operations: Operations, conversation: str, messages: Sequence[ModelMessage]
+    operations: Operations,
+    conversation: str,
+    messages: Sequence[ModelMessage],
+    summary: Summary | None = None,
 ) -> None:
-    """Add what an ask has said to its conversation."""
-    await operations.extend_conversation(conversation, _in_bodies(messages))
+    """Add what an ask has said to its conversation, and what it had summed up for it."""
+    await operations.extend_conversation(conversation, _in_bodies(messages), summary)
 
 
 def _in_bodies(messages: Sequence[ModelMessage]) -> Sequence[bytes]:

@@ -42,6 +42,7 @@ __all__ = [
     "HistoryRules",
     "Trimmed",
     "estimated_tokens",
+    "files_in",
     "needs_summary",
     "normalised",
     "normalised_history",
@@ -93,6 +94,12 @@ def estimated_tokens(message: ModelMessage) -> int:
             else:
                 tokens += _TOKENS_OF_A_FILE
     return tokens - (-size // _BYTES_PER_TOKEN)
+
+
+def files_in(message: ModelMessage) -> int:
+    """How many files (images, documents, recordings) a message carries."""
+    pieces = (piece for part in message.parts for piece in _pieces(part))
+    return sum(piece is not None and not isinstance(piece, str) for piece in pieces)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,13 +235,13 @@ def needs_summary(trimmed: Trimmed, rules: HistoryRules) -> bool:
     return rules.summarise and any(_told(trimmed.dropped))
 
 
-def summary_request(dropped: Sequence[ModelMessage]) -> str:
+def summary_request(dropped: Sequence[ModelMessage], earlier: str = "") -> str:
     """The prompt that asks a model to summarise dropped messages.
 
-    System prompts are left out, since they outlive the turns. A piece of more than 2,000
-    characters is cut, and says so.
+    `earlier` is a summary of what was said before them. System prompts are left out, since they
+    outlive the turns. A piece of more than 2,000 characters is cut, and says so.
     """
-    told = "\n".join(_told(dropped))
+    told = "\n".join([f"Earlier summary: {earlier}"] * bool(earlier) + list(_told(dropped)))
     return (
         "Summarise the conversation below for the one who continues it. Keep: what was asked for, "
         "what was decided and done, by whom; every identifier, amount and date word for word; what "

@@ -18,7 +18,17 @@ from interlock.limits.provider import ProviderGate
 from interlock.tools.masking.vault import RunVault
 from interlock.tools.tool import Tool
 
-__all__ = ["Answer", "Attempt", "Held", "Operations", "Outcome", "PersonAnswer", "SendError"]
+__all__ = [
+    "Answer",
+    "Attempt",
+    "Conversation",
+    "Held",
+    "Operations",
+    "Outcome",
+    "PersonAnswer",
+    "SendError",
+    "Summary",
+]
 
 
 class Answer(NamedTuple):
@@ -118,6 +128,20 @@ class Held(NamedTuple):
     account: str = ""
     detail: str = ""
     needed: int = 0
+
+
+class Summary(NamedTuple):
+    """What a model has summed up: the first `covers` messages of a conversation."""
+
+    text: str
+    covers: int
+
+
+class Conversation(NamedTuple):
+    """What was said, as JSON arrays of messages, and the summary that covers most of it, if any."""
+
+    said: Sequence[bytes]
+    summary: Summary | None
 
 
 class PersonAnswer(NamedTuple):
@@ -229,12 +253,14 @@ class Operations(Protocol):
         """
         ...
 
-    async def read_conversation(self, name: str) -> Sequence[bytes]:
-        """What was said in a conversation of the tenant before, as JSON arrays."""
+    async def read_conversation(self, name: str) -> Conversation:
+        """What was said in a conversation of the tenant before."""
         ...
 
-    async def extend_conversation(self, name: str, said: Sequence[bytes]) -> None:
-        """Add JSON arrays of messages to a conversation, all at once."""
+    async def extend_conversation(
+        self, name: str, said: Sequence[bytes], summary: Summary | None
+    ) -> None:
+        """Add JSON arrays of messages, and a summary of what came before, all at once."""
         ...
 
     async def sleep(self, duration: timedelta) -> None:

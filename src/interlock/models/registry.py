@@ -42,6 +42,7 @@ class ModelRegistry:
         for contract in contracts:
             _merge(limits, contract)
         self._gates = Gates(limits)
+        self._limited = frozenset(limits)
         self._models: dict[str, Model] = dict(registered)
         self._clock = clock
         # By the hash of the contract that may give prices of its own.
@@ -81,7 +82,9 @@ class ModelRegistry:
         return list(found.values())
 
     def _candidate(self, name: str, model: Model) -> Candidate:
-        provider = _provider(model)
+        # As the contracts call it: `openai-chat` is the prefix of a name, `openai` the provider's.
+        prefix, colon, _ = name.partition(":")
+        provider = prefix if colon and prefix in self._limited else _provider(model)
         return Candidate(name, model, provider, self._gates.gate(provider))
 
     def price(self, contract: Contract, candidate: Candidate) -> Price | None:

@@ -18,6 +18,7 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_core import to_json
 
 from interlock.contract import Contract
+from interlock.errors import DeclarationError
 from interlock.limits.prices import Price, Usage, cost_micro_usd
 from interlock.models.failure import send_failure
 from interlock.models.operations import Answer
@@ -25,6 +26,10 @@ from interlock.models.registry import Candidate
 
 __all__ = ["Show", "can_stream", "sender", "with_bounds"]
 
+# What providers call the length and the number of answers.
+_BOUNDS = frozenset(
+    {"best_of", "max_completion_tokens", "max_output_tokens", "max_tokens", "n", "num_predict"}
+)
 # Called with each piece of one answer, and with None when no more comes.
 Show = Callable[[ModelResponseStreamEvent | None], None]
 
@@ -35,14 +40,30 @@ def with_bounds(
     """A request's settings with the contract's, its time limit, and no hidden retries.
 
     An answer's length is bounded where the contract says so, or where a budget has to hold it.
+    Raises `DeclarationError` for settings that would undo that bound.
     """
     terms = contract.model
     given: dict[str, Any] = {**(settings or {}), **terms.settings}
     given["max_retries"] = 0
     given.setdefault("timeout", terms.timeout_seconds)
-    if "max_output_tokens" in terms.model_fields_set or (limited and "max_tokens" not in given):
+    bounded = given.get("max_tokens") is not None
+    if "max_output_tokens" in terms.model_fields_set or (limited and not bounded):
         given["max_tokens"] = terms.max_output_tokens
+    if limited:
+        _refuse_unbounded(given.get("extra_body"), contract)
     return cast("ModelSettings", given)
+
+
+def _refuse_unbounded(extra: object, contract: Contract) -> None:
+    """What goes to the provider as it is must not ask for more than is held."""
+    if isinstance(extra, dict):
+        undone = sorted(_BOUNDS.intersection(cast("dict[str, Any]", extra)))
+        if undone:
+            raise DeclarationError(
+                f"the agent of contract {contract.agent!r} sets {undone} in extra_body, which a "
+                "budget cannot see. Say model.max_output_tokens in the contract instead; several "
+                "answers to one request are not supported under a budget."
+            )
 
 
 def sender(
@@ -100,12 +121,15 @@ def _answer(
         cache_read_tokens=used.cache_read_tokens,
         cache_write_tokens=used.cache_write_tokens,
     )
+    measured = bool(used.input_tokens or used.output_tokens)
+    # Where nothing was counted nobody knows what it cost: that is not 0.
+    cost = cost_micro_usd(price, usage) if measured and price is not None else None
     return Answer(
         response=to_json(operation.result_codec.dump(response)),
         input_tokens=used.input_tokens,
         output_tokens=used.output_tokens,
-        cost_micro_usd=None if price is None else cost_micro_usd(price, usage),
-        measured=bool(used.input_tokens or used.output_tokens),
+        cost_micro_usd=cost,
+        measured=measured,
     )
 
 

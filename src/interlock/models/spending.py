@@ -12,7 +12,12 @@ from pydantic_ai.durable_exec import ModelRequestParams
 from pydantic_core import to_json
 
 from interlock.contract import Contract
-from interlock.errors import BudgetExhaustedError, InvalidInputError, UnknownPriceError
+from interlock.errors import (
+    BudgetExhaustedError,
+    DeclarationError,
+    InvalidInputError,
+    UnknownPriceError,
+)
 from interlock.limits.amount import amount_text, parse_amount, unit_of
 from interlock.limits.budget import (
     Account,
@@ -24,6 +29,7 @@ from interlock.limits.budget import (
     next_day_us,
 )
 from interlock.limits.prices import Price, worst_case_micro_usd
+from interlock.models.history import files_in
 from interlock.models.operations import Operations, PersonAnswer
 from interlock.models.registry import Candidate
 from interlock.models.rules import budgets_of
@@ -84,13 +90,15 @@ class Spending:
 
         A token covers at least one byte of what is sent in every tokeniser in use, so the length
         in bytes bounds the input; the contract's `tokens_per_byte` may say less. Raises
-        `UnknownPriceError` where money is limited and nobody says what the model costs.
+        `UnknownPriceError` where money is limited and nobody says what the model costs, and
+        `DeclarationError` for files where the contract does not say what one counts as.
         """
         terms = self._contract.model
+        file_tokens = self._tokens_of_files(params)
         told = params.model_request_parameters
         declared = (told.function_tools, told.output_tools, told.output_object)
         sent_bytes = size_bytes + sum(len(to_json(one)) for one in declared if one)
-        input_tokens = int(sent_bytes * terms.tokens_per_byte) + _TOKENS_AROUND
+        input_tokens = int(sent_bytes * terms.tokens_per_byte) + file_tokens + _TOKENS_AROUND
         micro_usd = 0
         if price is not None:
             micro_usd = worst_case_micro_usd(price, input_tokens, max_output_tokens)
@@ -107,6 +115,22 @@ class Spending:
             model_calls=1,
             milliseconds=int(terms.timeout_seconds * 1000),
         )
+
+    def _tokens_of_files(self, params: ModelRequestParams) -> int:
+        files = sum(files_in(message) for message in params.messages)
+        each = self._contract.model.tokens_per_file
+        if not files:
+            return 0
+        if each is None:
+            units = {account.unit for account in self.accounts()}
+            if not units & {"usd", "tokens"}:
+                return 0
+            raise DeclarationError(
+                f"agent {self._operations.agent!r} sends a file to its model, and a budget cannot "
+                "hold what nobody knows: a provider counts a file by its pixels, pages or seconds. "
+                "Say in the contract what one counts as at most: model.tokens_per_file."
+            )
+        return files * each
 
     async def exhausted(self, account: str, detail: str, needed: int) -> None:
         """Ask a person what to do; returns when the call may be tried again.

@@ -190,6 +190,13 @@ def _conversation_read(scene: Scene) -> str:
     return f"Read conversation {_conversation(scene)}, in which {before} answered before."
 
 
+def _conversation_summarised(scene: Scene) -> str:
+    fields = scene.fields()
+    covers = f"{int(fields.get('covers') or 0):,} messages"
+    told = scene.excerpt("Summary", fields.get("text"))
+    return f"Run {scene.get('run')} had the first {covers} summed up.{told}"
+
+
 def _contract_recorded(scene: Scene) -> str:
     return f"Recorded a contract of agent {scene.get('agent')!r}, for the runs that begin under it."
 
@@ -270,6 +277,7 @@ MODEL_TELLERS: Final[Mapping[str, Callable[[Scene], str]]] = MappingProxyType(
         "budget_settled": _given_back,
         "conversation_read": _conversation_read,
         "contract_recorded": _contract_recorded,
+        "conversation_summarised": _conversation_summarised,
         "conversation_extended": _conversation_extended,
         "messages_said": _messages_said,
     }

@@ -6,13 +6,16 @@ so a replay reads the same although others have gone on since.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from interlock.base.codec import canonical
 from interlock.errors import BodyErasedError
 from interlock.journal.event import Draft, Header
 from interlock.journal.guard import Append
 from interlock.journal.store import Store
+from interlock.models.operations import Conversation, Summary
 from interlock.orchestrator.operation import Operation, OperationHost
 
 __all__ = ["ExtendConversationOperation", "ReadConversationOperation", "conversation_stream"]
@@ -25,7 +28,7 @@ def conversation_stream(tenant: str, name: str) -> str:
 
 
 class ReadConversationOperation(Operation):
-    """Reads what was said so far; the result is a list of bodies."""
+    """Reads what was said so far; the result is a `Conversation`."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"conversation_read"})
     ends = kinds
@@ -39,7 +42,7 @@ class ReadConversationOperation(Operation):
 
     def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """Read up to the recorded place. Raises `BodyErasedError` for what was erased."""
-        bodies: list[bytes] = []
+        said, summary = list[bytes](), None
         limit = header["seq"]
         for entry in self.store.read(self.stream, limit=limit) if limit else ():
             if entry.erased:
@@ -47,8 +50,11 @@ class ReadConversationOperation(Operation):
                     f"conversation {self.stream!r}: a part that the run needs was erased. Cancel "
                     "the run, or start a new conversation."
                 )
-            bodies.append(entry.body or b"[]")
-        self.resolve(bodies)
+            if entry.event.kind == "conversation_summarised":
+                summary = _longer(summary, Summary(**json.loads(entry.body or b"{}")))
+            else:
+                said.append(entry.body or b"[]")
+        self.resolve(Conversation(said, summary))
 
     def start(self) -> None:
         """Record how far it is read."""
@@ -57,18 +63,30 @@ class ReadConversationOperation(Operation):
         self.session.record(self, Draft("conversation_read", self.key, header))
 
 
+def _longer(one: Summary | None, other: Summary) -> Summary:
+    """Two runs may have summed up at once; the one that covers more says more."""
+    return other if one is None or other.covers >= one.covers else one
+
+
 class ExtendConversationOperation(Operation):
     """Adds what an ask has said."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"conversation_extended"})
     ends = kinds
     wait_kind = "conversation"
-    __slots__ = ("said", "stream")
+    __slots__ = ("said", "stream", "summary")
 
-    def __init__(self, session: OperationHost, stream: str, said: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        session: OperationHost,
+        stream: str,
+        said: Sequence[bytes],
+        summary: Summary | None,
+    ) -> None:
         super().__init__(session, "remember")
         self.stream = stream
         self.said = said
+        self.summary = summary
 
     def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """It is added."""
@@ -77,6 +95,9 @@ class ExtendConversationOperation(Operation):
     def start(self) -> None:
         """Add it, in one transaction with the run's own event."""
         by = {"run": self.session.run_id}
-        said = tuple(Draft("messages_said", "", by, body) for body in self.said)
+        said = [Draft("messages_said", "", by, body) for body in self.said]
+        if self.summary is not None:
+            body = canonical(self.summary._asdict(), "a summary")
+            said.append(Draft("conversation_summarised", "", by, body))
         draft = Draft("conversation_extended", self.key, {"conversation": self.stream})
         self.session.record(self, draft, appends=(Append(self.stream, said),))

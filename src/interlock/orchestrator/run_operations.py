@@ -10,7 +10,14 @@ from interlock.base.codec import canonical, codec_for
 from interlock.base.identifier import derived_id
 from interlock.contract import Contract
 from interlock.limits.budget import Account, Spent, WorstCase
-from interlock.models.operations import Attempt, Held, Outcome, PersonAnswer
+from interlock.models.operations import (
+    Attempt,
+    Conversation,
+    Held,
+    Outcome,
+    PersonAnswer,
+    Summary,
+)
 from interlock.orchestrator.budget_task import BudgetTaskOperation, TopUpOperation
 from interlock.orchestrator.budgeting import HoldOperation, SettleOperation
 from interlock.orchestrator.calling import call_tool
@@ -179,16 +186,19 @@ class RunOperations:
             decision.choice, decision.value, decision.note, decision.by, decision.expired
         )
 
-    async def read_conversation(self, name: str) -> Sequence[bytes]:
+    async def read_conversation(self, name: str) -> Conversation:
         """What was said in a conversation before."""
         store = self._session.services.journal.store
         stream = conversation_stream(self.tenant, name)
-        return await self._perform(ReadConversationOperation(self._session, store, stream))
+        reading = ReadConversationOperation(self._session, store, stream)
+        return cast("Conversation", await self._perform(reading))
 
-    async def extend_conversation(self, name: str, said: Sequence[bytes]) -> None:
+    async def extend_conversation(
+        self, name: str, said: Sequence[bytes], summary: Summary | None
+    ) -> None:
         """Add to a conversation."""
         stream = conversation_stream(self.tenant, name)
-        await self._perform(ExtendConversationOperation(self._session, stream, said))
+        await self._perform(ExtendConversationOperation(self._session, stream, said, summary))
 
     async def sleep(self, duration: timedelta) -> None:
         """Wait, durably."""

@@ -353,6 +353,10 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
         "Recorded a contract of agent 'triage', for the runs that begin under it.",
     ),
     (
+        "conversation_summarised", "", {"run": "run_1"}, {"text": "It began.", "covers": 6},
+        'Run run_1 had the first 6 messages summed up. Summary: "It began.".',
+    ),
+    (
         "conversation_extended", "/remember#1", {"conversation": "conversation/acme/chat"}, None,
         "Added what was said to conversation 'chat'.",
     ),
