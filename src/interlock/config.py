@@ -8,10 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["APP_VARIABLE", "DEFAULT_STORE", "STORE_VARIABLE", "store_url"]
+__all__ = [
+    "APP_VARIABLE",
+    "DEFAULT_STORE",
+    "KEYS_FILE_VARIABLE",
+    "STORE_VARIABLE",
+    "TOKENS_FILE_VARIABLE",
+    "store_url",
+]
 
 STORE_VARIABLE: Final = "INTERLOCK_STORE"
 APP_VARIABLE: Final = "INTERLOCK_APP"
+KEYS_FILE_VARIABLE: Final = "INTERLOCK_KEYS_FILE"
+TOKENS_FILE_VARIABLE: Final = "INTERLOCK_TOKENS_FILE"
 DEFAULT_STORE: Final = "sqlite:///interlock.db"
 
 

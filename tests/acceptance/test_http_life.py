@@ -52,12 +52,17 @@ def test_a_port_that_is_in_use_is_said(tmp_path: Path) -> None:
     assert "Traceback" not in tried.stderr
 
 
-def test_an_open_address_needs_the_explicit_word_and_warns(tmp_path: Path) -> None:
+def test_an_open_address_needs_callers_who_are_known_and_warns(tmp_path: Path) -> None:
     refused = interlock("serve", "--app", APP, "--host", EVERYWHERE, "--port", "0", folder=tmp_path)
     assert refused.returncode == 2
-    assert "--without-authentication" in refused.stderr
-    with served(tmp_path, "--host", EVERYWHERE, "--without-authentication") as server:
-        assert "NO authentication" in server.said()
+    assert "--keys" in refused.stderr
+    keys = str(tmp_path / "keys.json")
+    absent = interlock("serve", "--app", APP, "--host", EVERYWHERE, "--keys", keys, folder=tmp_path)
+    assert absent.returncode == 2
+    assert "interlock key new" in absent.stderr
+    interlock("key", "new", "ana", "--keys", keys, "--role", "read", folder=tmp_path)
+    with served(tmp_path, "--host", EVERYWHERE, "--keys", keys) as server:
+        assert "not encrypted" in server.said()
         port = server.url.rpartition(":")[2]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
             assert client.get("/healthz").status_code == 200

@@ -104,6 +104,13 @@ class Served:
         assert answer.status_code in (200, 202), answer.text
         return answer.json()
 
+    def as_caller(self, key: str) -> httpx.Client:
+        """A client that shows a key or a token; the caller closes it."""
+        headers = {"authorization": f"Bearer {key}"}
+        return httpx.Client(
+            base_url=self.url, timeout=PATIENCE_SECONDS, trust_env=False, headers=headers
+        )
+
     def post(self, path: str, body: Any = None, **more: Any) -> httpx.Response:
         """Post JSON."""
         return self.http.post(path, json={} if body is None else body, **more)

@@ -17,6 +17,7 @@ from interlock.cli import (
     contracts,
     effects,
     inbox,
+    keys,
     runs,
     serving,
     starting,
@@ -86,6 +87,7 @@ _COMMANDS = (
     contracts,
     tools,
     vault,
+    keys,
 )
 for _commands in _COMMANDS:
     _commands.register(app)

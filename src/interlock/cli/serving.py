@@ -10,6 +10,7 @@ from interlock.cli.exit_code import DONE, report
 from interlock.cli.options import AppSpec, StoreUrl
 from interlock.cli.output import print_line, remark
 from interlock.cli.target import required_app
+from interlock.config import KEYS_FILE_VARIABLE, TOKENS_FILE_VARIABLE
 from interlock.errors import InterlockError
 
 __all__ = ["register"]
@@ -36,32 +37,43 @@ def _serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="A further name that requests may ask for; repeatable."),
     ] = None,
-    without_authentication: Annotated[
-        bool,
+    keys: Annotated[
+        str | None,
         typer.Option(
-            "--without-authentication",
-            help="Bind an address that other machines can reach, though anybody there may call.",
+            metavar="FILE",
+            envvar=KEYS_FILE_VARIABLE,
+            help="Ask callers for an API key of this file (`interlock key new` makes it).",
         ),
-    ] = False,
+    ] = None,
+    tokens: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            envvar=TOKENS_FILE_VARIABLE,
+            help="Ask callers for an OAuth token; the file says whose are taken.",
+        ),
+    ] = None,
 ) -> None:
     """Execute an app's runs and serve the HTTP API until SIGTERM or Ctrl-C, then drain."""
     from datetime import timedelta
 
+    from interlock.entry.auth import AuthOptions
+    from interlock.entry.hosts import is_loopback
     from interlock.entry.server import ServeOptions
 
     loaded = required_app(app, store)
     options = ServeOptions(
         host=host,
         port=port,
-        exposed=without_authentication,
+        auth=AuthOptions.of(keys, tokens),
         hosts=tuple(allow_host or ()),
         concurrency=concurrency,
         grace=timedelta(seconds=grace),
     )
-    if without_authentication:
+    if not is_loopback(host):
         remark(
-            f"WARNING: {host} may be reached from other machines, and there is NO authentication: "
-            "whoever reaches it can start, cancel and decide."
+            f"WARNING: {host} may be reached from other machines, and what is sent is not "
+            "encrypted: put a proxy in front that speaks TLS, or callers' keys can be read."
         )
     _execute(loaded, options)
 

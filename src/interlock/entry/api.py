@@ -12,12 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from interlock.entry.auth import Authenticator
 from interlock.entry.budgets import budgets_router
 from interlock.entry.door import Door
 from interlock.entry.health import health_router
 from interlock.entry.inbox import effects_router, inbox_router
 from interlock.entry.openapi import describe_api
 from interlock.entry.problem import error_response, problem_response
+from interlock.entry.resource import resource_router
 from interlock.entry.runs import runs_router
 from interlock.entry.service import Service
 from interlock.errors import InterlockError
@@ -28,12 +30,15 @@ _PLACES: Final = {"body": "", "query": "query.", "path": "path.", "header": "hea
 _BY_STATUS: Final = {404: "no_such_path", 405: "method_not_allowed", 400: "malformed_request"}
 
 
-def guarded_api(service: Service, hosts: Iterable[str]) -> ASGIApp:
+def guarded_api(
+    service: Service, hosts: Iterable[str], authenticator: Authenticator | None = None
+) -> ASGIApp:
     """The API behind its door. `hosts`: the names that a request may ask for."""
-    return Door(build_api(service), hosts=hosts, clock=service.clock)
+    api = build_api(service, authenticator)
+    return Door(api, hosts=hosts, clock=service.clock, authenticator=authenticator)
 
 
-def build_api(service: Service) -> FastAPI:
+def build_api(service: Service, authenticator: Authenticator | None = None) -> FastAPI:
     """The API without its door: for that, and for reading its description."""
     api = FastAPI(
         title="Interlock",
@@ -49,6 +54,8 @@ def build_api(service: Service) -> FastAPI:
     routers = (runs_router, inbox_router, effects_router, budgets_router, health_router)
     for router in routers:
         api.include_router(router())
+    if authenticator is not None and authenticator.tokens is not None:
+        api.include_router(resource_router(authenticator.tokens.terms))
     api.exception_handler(InterlockError)(_interlock_error)
     api.exception_handler(RequestValidationError)(_invalid_request)
     api.exception_handler(HTTPException)(_http_error)

@@ -1,8 +1,8 @@
 """What every request passes before the API sees it, and what every answer gets on its way out.
 
-In this order: a known host, no foreign page, JSON only, a body of bounded size that arrives in
-time and is JSON. The access log has method, path, status and duration: never a query, a header or
-a body.
+In this order: a known host, no foreign page, a caller that is known (where credentials are looked
+up), JSON only, a body of bounded size that arrives in time and is JSON. The access log has method,
+path, status, duration and the caller's name: never a query, a header or a body.
 """
 
 from __future__ import annotations
@@ -16,16 +16,22 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interlock.clock import Clock
+from interlock.entry.auth import Authenticator, is_open
+from interlock.entry.auth_identity import Identity
 from interlock.entry.hosts import host_name, is_own_origin
 from interlock.entry.problem import RequestError, error_response
 from interlock.entry.strict_json import strict_json
 
-__all__ = ["MAX_REQUEST_BYTES", "Door"]
+__all__ = ["IDENTITY", "MAX_REQUEST_BYTES", "Door"]
+
+# Where the ASGI scope has the caller's `Identity`; absent where nobody is asked who they are.
+IDENTITY: Final = "interlock.identity"
 
 MAX_REQUEST_BYTES: Final = 1_048_576
 _MAX_DROPPED_BYTES: Final = 16 * MAX_REQUEST_BYTES
 _BODY_SECONDS: Final = 30.0
-_WRITING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+# DELETE, which ends an MCP session, has no body; a page cannot send one without a preflight.
+_WRITING: Final = frozenset({"POST", "PUT", "PATCH"})
 _FRIENDLY_SITES: Final = frozenset({"same-origin", "none"})
 _ANSWER_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -42,11 +48,20 @@ _log = logging.getLogger("interlock.http")
 class Door:
     """ASGI middleware in front of the whole API.
 
-    `hosts`: the names that a request's `Host` may have (see `hosts.allowed_hosts`).
+    `hosts`: the names that a request's `Host` may have (see `hosts.allowed_hosts`). Without an
+    `authenticator` nobody is asked who they are.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Iterable[str], clock: Clock) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Iterable[str],
+        clock: Clock,
+        authenticator: Authenticator | None = None,
+    ) -> None:
         self._app = app
+        self._authenticator = authenticator
         self._hosts = frozenset(hosts)
         self._clock = clock
 
@@ -67,12 +82,23 @@ class Door:
         finally:
             milliseconds = (self._clock.boot_seconds() - began) * 1000
             path = _raw_path(scope)
-            _access.info("%s %s %s %.1fms", scope["method"], path, exit_door.status, milliseconds)
+            who: Identity | None = scope.get(IDENTITY)
+            _access.info(
+                "%s %s %s %.1fms%s",
+                scope["method"],
+                path,
+                exit_door.status,
+                milliseconds,
+                f" {who.name}" if who is not None else "",
+            )
 
     async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             headers = Headers(scope=scope)
             self._check_caller(headers)
+            if self._authenticator is not None and not is_open(scope["path"]):
+                scheme = scope.get("scheme", "http")
+                scope[IDENTITY] = await self._authenticator.identify(headers, scheme)
             if scope["method"] in _WRITING:
                 receive = await _received(headers, receive)
         except RequestError as error:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from interlock.entry.access import IdempotencyKey, OpenService, ReadingService
+from interlock.entry.access import Decider, IdempotencyKey, OpenService, Reader, ReadingService
 from interlock.entry.requests import DecisionRequest, EffectsQuery, InboxQuery, ResolutionRequest
 from interlock.entry.runs import MessageView
 from interlock.observe.view import (
@@ -53,31 +53,48 @@ def effects_router() -> APIRouter:
     return router
 
 
-async def _list_tasks(service: ReadingService, query: Annotated[InboxQuery, Query()]) -> TaskList:
+async def _list_tasks(
+    service: ReadingService, caller: Reader, query: Annotated[InboxQuery, Query()]
+) -> TaskList:
     """List inbox tasks with what they ask; only open ones unless states are given."""
-    rows = service.store.inbox(tuple(query.state) or ("open",), query.limit)
+    caller.check_reveal(query.reveal)
+    rows = service.store.inbox(tuple(query.state) or ("open",), query.limit, tenant=caller.tenant)
     return TaskList(tasks=[task_view(service.store, row, reveal=query.reveal) for row in rows])
 
 
-async def _decide(service: OpenService, task: str, body: DecisionRequest) -> TaskView:
-    """Answer an inbox task. It is decided when this answers, and nobody can decide it again."""
-    await service.client.decide(task, body.choice, note=body.note, value=body.value, by=body.by)
+async def _decide(
+    service: OpenService, caller: Decider, task: str, body: DecisionRequest
+) -> TaskView:
+    """Answer an inbox task. It is decided when this answers, and nobody can decide it again.
+
+    It takes a person who has the role that is asked; they cannot give another's name.
+    """
+    by = caller.by(body.by)
+    caller.check_holds(caller.task(task))
+    await service.client.decide(task, body.choice, note=body.note, value=body.value, by=by)
     return task_view(service.store, service.client.inbox_task(task))
 
 
 async def _list_effects(
-    service: ReadingService, query: Annotated[EffectsQuery, Query()]
+    service: ReadingService, caller: Reader, query: Annotated[EffectsQuery, Query()]
 ) -> EffectList:
     """List effects with their states."""
-    rows = service.store.effects(tuple(query.state), query.run, query.limit)
+    states = tuple(query.state)
+    rows = service.store.effects(states, query.run, query.limit, tenant=caller.tenant)
     return EffectList(effects=[effect_view(row) for row in rows])
 
 
 async def _resolve(
-    service: OpenService, key: IdempotencyKey, effect_key: str, body: ResolutionRequest
+    service: OpenService,
+    caller: Decider,
+    key: IdempotencyKey,
+    effect_key: str,
+    body: ResolutionRequest,
 ) -> MessageView:
     """Say what became of an effect. The run takes the word when it looks."""
+    by = caller.by(body.by)
+    caller.effect(effect_key)
     message = await service.client.resolve(
-        effect_key, body.verdict, result=body.result, message_id=key, by=body.by
+        effect_key, body.verdict, result=body.result, message_id=key, by=by
     )
     return MessageView(run=service.client.effect(effect_key).run, message=message)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from interlock.entry.auth import is_open
 from interlock.entry.problem import MEDIA_TYPE, STATUSES, Problem
 
 __all__ = ["describe_api"]
@@ -28,6 +29,21 @@ _KEY_PARAMETER: Final = {
     "schema": {"type": "string", "maxLength": 257},
     "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 }
+_SCHEMES: Final = {
+    "apiKey": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key (`ilk_…`) that `interlock key new` has made.",
+    },
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An OAuth token of the issuer that the server trusts.",
+    },
+}
+# Either; and nothing, where the server asks nobody who they are.
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"apiKey": []}, {"token": []}, {}]
 _KEYED: Final = ("/runs", "/cancel", "/retry", "/signals/{name}", "/resolution", "/raise")
 
 
@@ -56,9 +72,13 @@ def _described(api: FastAPI) -> dict[str, Any]:
     for framework_own in ("HTTPValidationError", "ValidationError"):
         schemas.pop(framework_own, None)
     schemas["Problem"] = Problem.model_json_schema(ref_template=_REFERENCE)
+    schema["components"]["securitySchemes"] = _SCHEMES
+    schema["security"] = _SECURITY
     schema["components"]["responses"] = {"Problem": _problem()}
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
+            if is_open(path):
+                operation["security"] = []
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = {"$ref": "#/components/responses/Problem"}
             if method == "post" and path.endswith(_KEYED):

@@ -74,6 +74,8 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     # The request itself.
     "malformed_request": (400, "The request is malformed"),
     "request_timeout": (408, "The request did not arrive in time"),
+    "unauthenticated": (401, "Nobody knows who calls"),
+    "forbidden": (403, "The caller may not do this"),
     "forbidden_origin": (403, "A page may not call this"),
     "misdirected_request": (421, "This host is not served here"),
     "no_such_path": (404, "There is nothing at this path"),
@@ -82,6 +84,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     # The server's own state.
     "draining": (503, "The server is stopping"),
     "not_ready": (503, "The server is not ready"),
+    "identity_unavailable": (503, "Nobody can be identified right now"),
 }
 
 

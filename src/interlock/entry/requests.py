@@ -51,7 +51,12 @@ class StartRequest(_Strict):
     model_config = _example(input={"text": "My card was charged twice."}, priority=5)
 
     input: Any = Field(default=None, description="the agent's input, by its declared type")
-    tenant: str = Field(default="default", min_length=1, max_length=200)
+    tenant: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="whom the run belongs to; the caller's, or `default`, without it",
+    )
     priority: int = Field(default=0, ge=-1000, le=1000, description="higher goes first")
     start_after: str | None = Field(
         default=None, description="not before: ISO 8601 with a zone, or 90s, 15m, 2h, 3d from now"
@@ -60,10 +65,11 @@ class StartRequest(_Strict):
         default=None, description="cancelled when not finished by then; same form"
     )
 
-    def options(self, idempotency_key: str | None) -> StartOptions:
+    def options(self, idempotency_key: str | None, *, tenant: str, by: str) -> StartOptions:
         """The options as the engine takes them. Raises `InvalidInputError`."""
         return StartOptions(
-            tenant=self.tenant,
+            tenant=tenant,
+            by=by,
             priority=self.priority,
             start_after=_moment(self.start_after, "start_after"),
             deadline=_moment(self.deadline, "deadline"),

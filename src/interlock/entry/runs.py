@@ -8,7 +8,15 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
-from interlock.entry.access import IdempotencyKey, OpenService, ReadingService
+from interlock.entry.access import (
+    Caller,
+    IdempotencyKey,
+    OpenService,
+    Operator,
+    Reader,
+    ReadingService,
+    Starter,
+)
 from interlock.entry.event_stream import event_frames, is_finished
 from interlock.entry.problem import RequestError
 from interlock.entry.requests import (
@@ -108,6 +116,7 @@ def _add_messages(router: APIRouter) -> None:
 
 async def _start(
     service: OpenService,
+    caller: Starter,
     key: IdempotencyKey,
     agent: str,
     body: StartRequest,
@@ -119,7 +128,9 @@ async def _start(
     Answers 202 at once, or with `wait_seconds` as soon as the run has come to an end: 200 when it
     is finished.
     """
-    options = body.options(key)
+    caller.check_reveal(query.reveal)
+    tenant = caller.starting_tenant(body.tenant)
+    options = body.options(key, tenant=tenant, by=caller.by(""))
     try:
         started = await submit(service.client, agent, body.input, options)
     except InvalidInputError as error:
@@ -147,14 +158,18 @@ def _view(service: Service, row: RunRow, *, reveal: bool) -> RunView:
     return run_view(service.store, row, service.clock.now_us(), reveal=reveal)
 
 
-async def _list(service: ReadingService, query: Annotated[RunsQuery, Query()]) -> RunList:
+async def _list(
+    service: ReadingService, caller: Reader, query: Annotated[RunsQuery, Query()]
+) -> RunList:
     """List runs, newest first, a page at a time."""
     if query.before:
-        service.client.run(query.before)
+        caller.run(query.before)
+    if caller.tenant and query.tenant not in ("", caller.tenant):
+        return RunList(runs=[], next=None)
     where = RunFilter(
         states=tuple(query.state),
         agent=query.agent,
-        tenant=query.tenant,
+        tenant=caller.tenant or query.tenant,
         parent=query.parent,
         before=query.before,
         limit=query.limit + 1,
@@ -165,13 +180,17 @@ async def _list(service: ReadingService, query: Annotated[RunsQuery, Query()]) -
     return RunList(runs=[run_summary(row) for row in page], next=following)
 
 
-async def _show(service: ReadingService, run: str, query: Annotated[ShowQuery, Query()]) -> RunView:
+async def _show(
+    service: ReadingService, caller: Reader, run: str, query: Annotated[ShowQuery, Query()]
+) -> RunView:
     """Show one run: what it waits for, or its result or failure."""
-    return _view(service, service.client.run(run), reveal=query.reveal)
+    caller.check_reveal(query.reveal)
+    return _view(service, caller.run(run), reveal=query.reveal)
 
 
 async def _events(
     service: ReadingService,
+    caller: Reader,
     run: str,
     query: Annotated[EventsQuery, Query()],
     request: Request,
@@ -182,7 +201,8 @@ async def _events(
     that lost the stream goes on with `Last-Event-ID`. With `bodies` it also gets, as events named
     `fragment` without an id, what a model is answering just now.
     """
-    service.client.run(run)
+    caller.check_reveal(query.reveal)
+    caller.run(run)
     if _EVENT_STREAM in request.headers.get("accept", ""):
         return _stream(service, run, query, request.headers.get("last-event-id"))
     entries = service.store.read(run, query.after, query.limit + 1)
@@ -206,20 +226,34 @@ def _stream(service: Service, run: str, query: EventsQuery, last: str | None) ->
     return StreamingResponse(frames, media_type=_EVENT_STREAM)
 
 
+def _acting(caller: Caller, run: str, claimed: str) -> str:
+    """By whom a message to a run is, which has to be one that they see."""
+    by = caller.by(claimed)
+    if caller.tenant:
+        caller.run(run)
+    return by
+
+
 async def _cancel(
-    service: OpenService, key: IdempotencyKey, run: str, body: CancelRequest | None = None
+    service: OpenService,
+    caller: Operator,
+    key: IdempotencyKey,
+    run: str,
+    body: CancelRequest | None = None,
 ) -> MessageView:
     """Ask a run to cancel: its `finally` blocks run and its children are cancelled.
 
     Safe to repeat with an `Idempotency-Key`.
     """
     given = body or CancelRequest()
-    message = await service.client.cancel(run, reason=given.reason, message_id=key, by=given.by)
+    by = _acting(caller, run, given.by)
+    message = await service.client.cancel(run, reason=given.reason, message_id=key, by=by)
     return MessageView(run=run, message=message)
 
 
 async def _signal(
     service: OpenService,
+    caller: Starter,
     key: IdempotencyKey,
     run: str,
     name: str,
@@ -230,14 +264,20 @@ async def _signal(
     Safe to repeat with an `Idempotency-Key`.
     """
     given = body or SignalRequest()
-    message = await service.client.signal(run, name, given.payload, message_id=key, by=given.by)
+    by = _acting(caller, run, given.by)
+    message = await service.client.signal(run, name, given.payload, message_id=key, by=by)
     return MessageView(run=run, message=message)
 
 
 async def _retry(
-    service: OpenService, key: IdempotencyKey, run: str, body: RetryRequest | None = None
+    service: OpenService,
+    caller: Operator,
+    key: IdempotencyKey,
+    run: str,
+    body: RetryRequest | None = None,
 ) -> MessageView:
     """Let a parked run go on; what it has done is kept. Safe to repeat with a key."""
     given = body or RetryRequest()
-    message = await service.client.retry(run, message_id=key, by=given.by)
+    by = _acting(caller, run, given.by)
+    message = await service.client.retry(run, message_id=key, by=by)
     return MessageView(run=run, message=message)

@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ import uvicorn
 from interlock.app import App
 from interlock.clock import SystemClock
 from interlock.entry.api import guarded_api
+from interlock.entry.auth import Authenticator, AuthOptions, authenticator
 from interlock.entry.hosts import allowed_hosts, is_loopback
 from interlock.entry.listener import listen
 from interlock.entry.service import Service
@@ -41,24 +42,25 @@ _LAST_ANSWERS_SECONDS: Final = 5
 class ServeOptions:
     """How to serve.
 
-    `port` 0 takes a free one. `exposed` is the explicit word that an address other machines can
-    reach is wanted although there is no authentication. `hosts` are further names that requests may
-    ask for. `grace` bounds the drain; `concurrency` how many runs execute at once.
+    `port` 0 takes a free one. `auth` says where callers' credentials are looked up: without it
+    nobody is asked who they are, which is possible on an address of this machine only. `hosts` are
+    further names that requests may ask for. `grace` bounds the drain; `concurrency` how many runs
+    execute at once.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
-    exposed: bool = False
+    auth: AuthOptions = field(default_factory=AuthOptions)
     hosts: tuple[str, ...] = ()
     concurrency: int = 200
     grace: timedelta = timedelta(seconds=30)
 
     def __post_init__(self) -> None:
-        if not is_loopback(self.host) and not self.exposed:
+        if not is_loopback(self.host) and not self.auth.wanted:
             raise InvalidInputError(
-                f"host {self.host!r} can be reached from other machines, and there is no "
-                "authentication yet: whoever reaches it can start, cancel and decide. Keep "
-                "127.0.0.1 with a proxy that authenticates, or say --without-authentication.",
+                f"host {self.host!r} can be reached from other machines, and nobody would be asked "
+                "who they are. Make API keys with `interlock key new` and give their file with "
+                "--keys, or say with --tokens whose OAuth tokens are taken; or keep 127.0.0.1.",
                 host=self.host,
             )
         if self.concurrency < 1 or self.grace < timedelta(0):
@@ -69,15 +71,18 @@ async def serve(app: App, options: ServeOptions, announce: Callable[[str], None]
     """Execute and serve until a signal comes; `announce` is told the address once it answers.
 
     Raises `StorageLockedError` when another process executes the runs of this store (nothing is
-    served then), `StorageError` when the journal fails, `ConflictError` when the port is in use.
+    served then), `StorageError` when the journal fails, `ConflictError` when the port is in use,
+    `InvalidInputError` when credentials are to be looked up in a file that cannot be used.
     """
+    clock = SystemClock()
+    known = authenticator(options.auth, clock)
     with contextlib.closing(listen(options.host, options.port)) as listener:
         worker = f"{socket.gethostname()}:{os.getpid()}"
         executing = ExecutorOptions(concurrency=options.concurrency, worker=worker)
         # The drain is ours, since the API answers meanwhile; what is left then is given up at once.
         async with app.executor(executing, grace=timedelta(0)) as local:
-            service = Service(local, SystemClock(), options.grace)
-            await _serve(service, options, listener, announce)
+            service = Service(local, clock, options.grace)
+            await _serve(service, _server(service, options, known), listener, announce)
             failure = service.failure()
             if failure is not None:
                 raise failure
@@ -85,26 +90,25 @@ async def serve(app: App, options: ServeOptions, announce: Callable[[str], None]
 
 async def _serve(
     service: Service,
-    options: ServeOptions,
+    server: _Server,
     listener: socket.socket,
     announce: Callable[[str], None],
 ) -> None:
-    server = _server(service, options)
     with _signals(service):
         serving = asyncio.create_task(server.serve([listener]))
         await _first_of(asyncio.create_task(server.up.wait()), serving)
         announce(_address(listener))
         await _until_stopped(service, serving)
-        _log.info("draining for at most %g s", options.grace.total_seconds())
+        _log.info("draining for at most %g s", service.grace.total_seconds())
         await service.drain()
         server.should_exit = True
         await serving
 
 
-def _server(service: Service, options: ServeOptions) -> _Server:
+def _server(service: Service, options: ServeOptions, known: Authenticator | None) -> _Server:
     hosts = allowed_hosts(options.host, options.hosts)
     config = uvicorn.Config(
-        guarded_api(service, hosts),
+        guarded_api(service, hosts, known),
         lifespan="off",
         ws="none",
         log_config=None,

@@ -39,7 +39,7 @@ class Service:
         self.stop = asyncio.Event()
         self.closed = asyncio.Event()
         self.draining = False
-        self._grace = grace
+        self.grace = grace
 
     @property
     def client(self) -> Client:
@@ -72,7 +72,7 @@ class Service:
                 "draining",
                 "The server is stopping and takes nothing new. Try again when it is back; with an "
                 "Idempotency-Key that is safe.",
-                headers={"Retry-After": str(max(1, int(self._grace.total_seconds())))},
+                headers={"Retry-After": str(max(1, int(self.grace.total_seconds())))},
             )
 
     def not_ready(self) -> list[str]:
@@ -117,5 +117,5 @@ class Service:
         self.local.executor.drain()
         execution = self.local.execution
         if execution is not None and self.failure() is None:
-            await asyncio.wait({execution}, timeout=self._grace.total_seconds())
+            await asyncio.wait({execution}, timeout=self.grace.total_seconds())
         self.closed.set()

@@ -141,8 +141,10 @@ class Store(Protocol):
         """Untaken mail of all runs after a position, in order."""
         ...
 
-    def inbox(self, states: tuple[InboxState, ...] = ("open",), limit: int = 100) -> list[InboxRow]:
-        """Inbox tasks, oldest first."""
+    def inbox(
+        self, states: tuple[InboxState, ...] = ("open",), limit: int = 100, *, tenant: str = ""
+    ) -> list[InboxRow]:
+        """Inbox tasks, oldest first; with `tenant` only those of its runs."""
         ...
 
     def open_tasks(self, run: str) -> list[InboxRow]:
@@ -154,9 +156,14 @@ class Store(Protocol):
         ...
 
     def effects(
-        self, states: tuple[EffectState, ...] = (), run: str = "", limit: int = 100
+        self,
+        states: tuple[EffectState, ...] = (),
+        run: str = "",
+        limit: int = 100,
+        *,
+        tenant: str = "",
     ) -> list[EffectRow]:
-        """Effects, newest first."""
+        """Effects, newest first; with `tenant` only those of its runs."""
         ...
 
     def effect(self, effect_key: str) -> EffectRow | None:

@@ -32,6 +32,7 @@ __all__ = [
     "Reservation",
     "Spent",
     "WorstCase",
+    "account_owner",
     "accounts",
     "budget_stream",
     "day_of",
@@ -122,6 +123,13 @@ def accounts(
         for unit in UNITS
         if (limit := limits.amount(unit)) is not None
     )
+
+
+def account_owner(account: str) -> tuple[str, str]:
+    """Whose an account is, as its name says, such as `("tenant", "acme")`."""
+    kind, _, rest = account.partition("/")
+    owner = rest.partition("/")[0]
+    return kind, owner.replace("%2F", "/").replace("%25", "%")
 
 
 def _escaped(part: str) -> str:

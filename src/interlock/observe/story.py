@@ -66,6 +66,8 @@ def _unknown_kind(kind: str) -> Callable[[Scene], str]:
 
 def _queued(scene: Scene) -> str:
     parts = [f"Queued for agent {scene.get('agent')!r}"]
+    if scene.get("by"):
+        parts.append(f"by {scene.get('by')}")
     if scene.get("tenant") not in ("", "default"):
         parts.append(f"tenant {scene.get('tenant')!r}")
     if scene.header.get("priority"):

@@ -39,7 +39,7 @@ class StartOptions:
     `priority`: -1000 to 1000, higher first. `start_after`: not before this moment (with a time
     zone) or this long from now. `deadline`: the run is cancelled when it is not finished by then,
     whatever its state; a moment, or a duration from now. `idempotency_key`: a second start with the
-    same key (per tenant and agent) answers the same run.
+    same key (per tenant and agent) answers the same run. `by`: who starts it, where that is known.
     """
 
     tenant: str | None = None
@@ -47,6 +47,7 @@ class StartOptions:
     start_after: datetime | timedelta | None = None
     deadline: datetime | timedelta | None = None
     idempotency_key: str | None = None
+    by: str = ""
 
     def __post_init__(self) -> None:
         if not -_MAX_PRIORITY <= self.priority <= _MAX_PRIORITY:
@@ -96,6 +97,8 @@ def queued_draft(
         "code_version": code_version,
         **(sensitive or {}),
     }
+    if options.by:
+        header["by"] = options.by
     if options.idempotency_key is not None:
         header["unique"] = [[options.start_scope(agent), options.idempotency_key]]
     return Draft("run_queued", "", header, body)

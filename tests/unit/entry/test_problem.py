@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from interlock import errors
+from interlock.entry.auth import AuthOptions
 from interlock.entry.problem import STATUSES, RequestError, error_response, problem_response
 from interlock.entry.server import ServeOptions
 from interlock.errors import InterlockError, InvalidInputError, StorageError, VaultError
@@ -57,7 +58,7 @@ def test_a_detail_that_is_no_text_is_still_answered() -> None:
 
 
 @pytest.mark.parametrize("host", [EVERYWHERE, "::", "10.0.0.5", "desk.example"])
-def test_an_address_that_others_reach_needs_the_explicit_word(host: str) -> None:
-    with pytest.raises(InvalidInputError, match="no authentication"):
+def test_an_address_that_others_reach_needs_callers_who_are_known(host: str) -> None:
+    with pytest.raises(InvalidInputError, match="--keys"):
         ServeOptions(host=host)
-    assert ServeOptions(host=host, exposed=True).host == host
+    assert ServeOptions(host=host, auth=AuthOptions(keys=Path("keys.json"))).host == host

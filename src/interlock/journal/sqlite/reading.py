@@ -216,13 +216,15 @@ class SqliteReading:
         decoded = self._decode(header, position)
         return Mail(position, message_id, run, kind, name, decoded, body, at_us)
 
-    def inbox(self, states: tuple[InboxState, ...] = ("open",), limit: int = 100) -> list[InboxRow]:
-        """Inbox tasks, oldest first."""
+    def inbox(
+        self, states: tuple[InboxState, ...] = ("open",), limit: int = 100, *, tenant: str = ""
+    ) -> list[InboxRow]:
+        """Inbox tasks, oldest first; with `tenant` only those of its runs."""
         by_position = InboxRow._fields.index("position")
         rows = self._by_state(
             "inbox_in_state",
             states,
-            {"limit": limit},
+            {"limit": limit, "tenant": tenant},
             newest_first=False,
             position=lambda row: row[by_position],
         )
@@ -238,11 +240,21 @@ class SqliteReading:
         return InboxRow(*row) if row else None
 
     def effects(
-        self, states: tuple[EffectState, ...] = (), run: str = "", limit: int = 100
+        self,
+        states: tuple[EffectState, ...] = (),
+        run: str = "",
+        limit: int = 100,
+        *,
+        tenant: str = "",
     ) -> list[EffectRow]:
-        """Effects, newest first."""
+        """Effects, newest first; with `tenant` only those of its runs."""
         by_position = EffectRow._fields.index("position")
-        wanted = {"run": run, "states": json.dumps(states), "limit": limit}
+        wanted: dict[str, Any] = {
+            "run": run,
+            "states": json.dumps(states),
+            "limit": limit,
+            "tenant": tenant,
+        }
         if run:
             rows = self._rows("effects_of_run", wanted)
         elif states:

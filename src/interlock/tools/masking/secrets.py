@@ -60,6 +60,7 @@ _PREFIXED: Final = re.compile(
     r"|ntn_[A-Za-z0-9]{40,}"  # Notion
     r"|gsk_[A-Za-z0-9]{40,}"  # Groq
     r"|r8_[A-Za-z0-9]{37,}"  # Replicate
+    r"|ilk_[a-z2-7]{10}_[A-Za-z0-9_\-]{20,}"  # our own
     r"|AccountKey=[A-Za-z0-9+/]{40,}={0,2}"  # Azure storage
     r")"
 )

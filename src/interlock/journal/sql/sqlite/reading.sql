@@ -196,12 +196,13 @@ ORDER BY m.position
 LIMIT :limit;
 
 -- name: inbox_in_state
--- Inbox tasks of one state, oldest first.
+-- Inbox tasks of one state, oldest first; :tenant is empty for those of all.
 SELECT
     id, run, key, kind, role, state, opened_at_us, due_at_us, decided_by, decided_at_us, position,
     decision_position
 FROM inbox INDEXED BY inbox_by_state
 WHERE state = :state
+    AND (:tenant = '' OR EXISTS (SELECT 1 FROM runs WHERE runs.id = inbox.run AND runs.tenant = :tenant))
 ORDER BY position
 LIMIT :limit;
 
@@ -222,21 +223,23 @@ SELECT
 FROM inbox WHERE id = :task;
 
 -- name: effects
--- Effects of all states, newest first.
+-- Effects of all states, newest first; :tenant is empty for those of all.
 SELECT
     effect_key, run, key, tool, tool_version, recovery, state, attempts, reason, intended_at_us,
     settled_at_us, position, result_position
 FROM effects
+WHERE (:tenant = '' OR EXISTS (SELECT 1 FROM runs WHERE runs.id = effects.run AND runs.tenant = :tenant))
 ORDER BY position DESC
 LIMIT :limit;
 
 -- name: effects_in_state
--- Effects of one state, newest first.
+-- Effects of one state, newest first; :tenant is empty for those of all.
 SELECT
     effect_key, run, key, tool, tool_version, recovery, state, attempts, reason, intended_at_us,
     settled_at_us, position, result_position
 FROM effects INDEXED BY effects_by_state
 WHERE state = :state
+    AND (:tenant = '' OR EXISTS (SELECT 1 FROM runs WHERE runs.id = effects.run AND runs.tenant = :tenant))
 ORDER BY position DESC
 LIMIT :limit;
 
@@ -247,6 +250,7 @@ SELECT
     settled_at_us, position, result_position
 FROM effects INDEXED BY effects_by_run
 WHERE run = :run AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
+    AND (:tenant = '' OR EXISTS (SELECT 1 FROM runs WHERE runs.id = effects.run AND runs.tenant = :tenant))
 ORDER BY position DESC
 LIMIT :limit;
 
