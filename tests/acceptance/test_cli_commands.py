@@ -255,8 +255,8 @@ def test_empty_lists_say_so(command: Command) -> None:
     start(command, "waiter", None, "--no-wait")
     assert ok(command("inbox")) == "nothing to decide\n"
     assert ok(command("effects")) == "no effects\n"
-    assert json.loads(ok(command("inbox", "--json"))) == {"tasks": []}
-    assert json.loads(ok(command("effects", "--json"))) == {"effects": []}
+    assert json.loads(ok(command("inbox", "--json"))) == {"tasks": [], "next": None}
+    assert json.loads(ok(command("effects", "--json"))) == {"effects": [], "next": None}
 
 
 @pytest.mark.parametrize(

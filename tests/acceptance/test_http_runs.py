@@ -291,6 +291,31 @@ def test_a_question_is_asked_and_answered_once(server: Served) -> None:
     problem(server.post("/v1/inbox/task_x/decision", {"choice": "yes"}), 404, "not_found")
 
 
+def test_pages_of_questions_and_effects_join(server: Served) -> None:
+    for _ in range(3):
+        server.until_state(server.start("asker", "may I?")["id"], "waiting")
+        run = server.start("payer", 40)["id"]
+        until(
+            lambda run=run: "interlock effects resolve" in server.run(run)["explanation"],
+            "a person is asked about the effect",
+        )
+    for path, part, cursor in (("inbox", "tasks", "after"), ("effects", "effects", "before")):
+        whole = server.http.get(f"/v1/{path}", params={"limit": 100}).json()
+        assert whole["next"] is None
+        pages: list[Any] = []
+        query: dict[str, Any] = {"limit": 2}
+        while True:
+            page = server.http.get(f"/v1/{path}", params=query).json()
+            assert len(page[part]) <= 2
+            pages += page[part]
+            if page["next"] is None:
+                break
+            query[cursor] = page["next"]
+        assert pages == whole[part]
+        wrong = server.http.get(f"/v1/{path}", params={cursor: "nothing"})
+        problem(wrong, 404, "not_found")
+
+
 def test_an_unknown_effect_is_listed_and_resolved(server: Served) -> None:
     run = server.start("payer", 40)["id"]
     until(

@@ -8,11 +8,11 @@ import typer
 
 from interlock.cli.json_argument import json_argument
 from interlock.cli.options import AppSpec, AsJson, By, Limit, StoreUrl
-from interlock.cli.output import clock_time, print_json, print_table
+from interlock.cli.output import clock_time, print_json, print_line, print_table
 from interlock.cli.runs import choices
 from interlock.cli.steering import MessageId, send
 from interlock.cli.target import login, open_for_reading, store_location
-from interlock.errors import InvalidInputError
+from interlock.errors import InvalidInputError, NotFoundError
 
 __all__ = ["register"]
 
@@ -34,6 +34,9 @@ def _effects(
         typer.Option("--state", metavar="STATE", help=f"{', '.join(_STATES)}; repeatable."),
     ] = None,
     run: Annotated[str, typer.Option(metavar="RUN", help="Only of this run.")] = "",
+    before: Annotated[
+        str, typer.Option(metavar="KEY", help="Continue after this effect of the last page.")
+    ] = "",
     limit: Limit = 50,
     app: AppSpec = None,
     store: StoreUrl = None,
@@ -46,9 +49,13 @@ def _effects(
 
     states = choices(state, _STATES, "--state")
     with open_for_reading(store_location(app, store)) as opened:
-        found = [effect_view(row) for row in opened.effects(states, run, limit)]
+        if before and opened.effect(before) is None:
+            raise NotFoundError(f"no effect {before!r} in this store.", effect_key=before)
+        listed = opened.effects(states, run, limit + 1, before=before)
+    found = [effect_view(row) for row in listed[:limit]]
+    following = found[-1].effect_key if len(listed) > limit else None
     if as_json:
-        print_json(EffectList(effects=found))
+        print_json(EffectList(effects=found, next=following))
         return
     columns = ("effect", "tool", "state", "recovery", "attempts", "intended (UTC)", "run", "reason")
     rows = [
@@ -65,6 +72,8 @@ def _effects(
         for effect in found
     ]
     print_table(columns, rows, "no effects")
+    if following:
+        print_line(f"more: interlock effects --before {following}")
 
 
 def _resolve(

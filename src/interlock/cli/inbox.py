@@ -12,6 +12,7 @@ from interlock.cli.options import AppSpec, AsJson, By, Limit, Reveal, StoreUrl
 from interlock.cli.output import clock_time, print_json, print_line, print_table
 from interlock.cli.runs import choices
 from interlock.cli.target import login, open_for_reading, open_for_writing, store_location
+from interlock.errors import NotFoundError
 
 if TYPE_CHECKING:
     from interlock.observe.view import TaskView
@@ -33,6 +34,9 @@ def _inbox(
         typer.Option("--state", metavar="STATE", help=f"{', '.join(_STATES)}; repeatable."),
     ] = None,
     reveal: Reveal = False,
+    after: Annotated[
+        str, typer.Option(metavar="TASK", help="Continue after this task of the last page.")
+    ] = "",
     limit: Limit = 50,
     app: AppSpec = None,
     store: StoreUrl = None,
@@ -43,12 +47,18 @@ def _inbox(
 
     states = choices(state, _STATES, "--state") or ("open",)
     with open_for_reading(store_location(app, store)) as opened:
-        tasks = [task_view(opened, row, reveal=reveal) for row in opened.inbox(states, limit)]
+        if after and opened.inbox_task(after) is None:
+            raise NotFoundError(f"no inbox task {after!r} in this store.", task=after)
+        listed = opened.inbox(states, limit + 1, after=after)
+        tasks = [task_view(opened, row, reveal=reveal) for row in listed[:limit]]
+    following = tasks[-1].id if len(listed) > limit else None
     if as_json:
-        print_json(TaskList(tasks=tasks))
+        print_json(TaskList(tasks=tasks, next=following))
         return
     columns = ("task", "asks", "question", "choices", "opened (UTC)", "until (UTC)", "state")
     print_table(columns, [_row(task) for task in tasks], "nothing to decide")
+    if following:
+        print_line(f"more: interlock inbox --after {following}")
 
 
 def _row(task: TaskView) -> tuple[str, ...]:

@@ -56,10 +56,15 @@ def effects_router() -> APIRouter:
 async def _list_tasks(
     service: ReadingService, caller: Reader, query: Annotated[InboxQuery, Query()]
 ) -> TaskList:
-    """List inbox tasks with what they ask; only open ones unless states are given."""
+    """List inbox tasks with what they ask, a page at a time; only open ones without states."""
     caller.check_reveal(query.reveal)
-    rows = service.store.inbox(tuple(query.state) or ("open",), query.limit, tenant=caller.tenant)
-    return TaskList(tasks=[task_view(service.store, row, reveal=query.reveal) for row in rows])
+    if query.after:
+        caller.task(query.after)
+    states = tuple(query.state) or ("open",)
+    rows = service.store.inbox(states, query.limit + 1, tenant=caller.tenant, after=query.after)
+    page = rows[: query.limit]
+    shown = [task_view(service.store, row, reveal=query.reveal) for row in page]
+    return TaskList(tasks=shown, next=page[-1].id if len(rows) > query.limit else None)
 
 
 async def _decide(
@@ -78,10 +83,19 @@ async def _decide(
 async def _list_effects(
     service: ReadingService, caller: Reader, query: Annotated[EffectsQuery, Query()]
 ) -> EffectList:
-    """List effects with their states."""
-    states = tuple(query.state)
-    rows = service.store.effects(states, query.run, query.limit, tenant=caller.tenant)
-    return EffectList(effects=[effect_view(row) for row in rows])
+    """List effects with their states, a page at a time."""
+    if query.before:
+        caller.effect(query.before)
+    rows = service.store.effects(
+        tuple(query.state),
+        query.run,
+        query.limit + 1,
+        tenant=caller.tenant,
+        before=query.before,
+    )
+    page = rows[: query.limit]
+    following = page[-1].effect_key if len(rows) > query.limit else None
+    return EffectList(effects=[effect_view(row) for row in page], next=following)
 
 
 async def _resolve(

@@ -184,6 +184,7 @@ class InboxQuery(_Strict):
     state: list[InboxState] = Field(
         default_factory=list[InboxState], description="may be repeated; only open ones without it"
     )
+    after: str = Field(default="", description="continue after this task: `next` of the last page")
     reveal: bool = _REVEAL
     limit: int = _LIMIT
 
@@ -195,6 +196,9 @@ class EffectsQuery(_Strict):
         default_factory=list[EffectState], description="may be repeated"
     )
     run: str = ""
+    before: str = Field(
+        default="", description="continue after this effect: `next` of the last page"
+    )
     limit: int = _LIMIT
 
 

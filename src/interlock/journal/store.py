@@ -142,9 +142,14 @@ class Store(Protocol):
         ...
 
     def inbox(
-        self, states: tuple[InboxState, ...] = ("open",), limit: int = 100, *, tenant: str = ""
+        self,
+        states: tuple[InboxState, ...] = ("open",),
+        limit: int = 100,
+        *,
+        tenant: str = "",
+        after: str = "",
     ) -> list[InboxRow]:
-        """Inbox tasks, oldest first; with `tenant` only those of its runs."""
+        """Inbox tasks behind the task `after`, oldest first; with `tenant` only its runs'."""
         ...
 
     def open_tasks(self, run: str) -> list[InboxRow]:
@@ -162,8 +167,9 @@ class Store(Protocol):
         limit: int = 100,
         *,
         tenant: str = "",
+        before: str = "",
     ) -> list[EffectRow]:
-        """Effects, newest first; with `tenant` only those of its runs."""
+        """Effects older than the effect `before`, newest first; with `tenant` only its runs'."""
         ...
 
     def effect(self, effect_key: str) -> EffectRow | None:

@@ -209,15 +209,17 @@ class EventList(_View):
 
 
 class TaskList(_View):
-    """Inbox tasks, oldest first."""
+    """A page of inbox tasks, oldest first. `next` is the `after` of the next page, or null."""
 
     tasks: list[TaskView]
+    next: str | None
 
 
 class EffectList(_View):
-    """Effects, newest first."""
+    """A page of effects, newest first. `next` is the `before` of the next page, or null."""
 
     effects: list[EffectView]
+    next: str | None
 
 
 class BudgetList(_View):

@@ -217,14 +217,19 @@ class SqliteReading:
         return Mail(position, message_id, run, kind, name, decoded, body, at_us)
 
     def inbox(
-        self, states: tuple[InboxState, ...] = ("open",), limit: int = 100, *, tenant: str = ""
+        self,
+        states: tuple[InboxState, ...] = ("open",),
+        limit: int = 100,
+        *,
+        tenant: str = "",
+        after: str = "",
     ) -> list[InboxRow]:
-        """Inbox tasks, oldest first; with `tenant` only those of its runs."""
+        """Inbox tasks behind the task `after`, oldest first; with `tenant` only its runs'."""
         by_position = InboxRow._fields.index("position")
         rows = self._by_state(
             "inbox_in_state",
             states,
-            {"limit": limit, "tenant": tenant},
+            {"limit": limit, "tenant": tenant, "after": after},
             newest_first=False,
             position=lambda row: row[by_position],
         )
@@ -246,14 +251,17 @@ class SqliteReading:
         limit: int = 100,
         *,
         tenant: str = "",
+        before: str = "",
     ) -> list[EffectRow]:
-        """Effects, newest first; with `tenant` only those of its runs."""
+        """Effects older than the effect `before`, newest first; with `tenant` only its runs'."""
         by_position = EffectRow._fields.index("position")
         wanted: dict[str, Any] = {
             "run": run,
             "states": json.dumps(states),
             "limit": limit,
             "tenant": tenant,
+            "before": before,
+            "newest": _NEWEST,
         }
         if run:
             rows = self._rows("effects_of_run", wanted)

@@ -196,12 +196,13 @@ ORDER BY m.position
 LIMIT :limit;
 
 -- name: inbox_in_state
--- Inbox tasks of one state, oldest first; :tenant is empty for those of all.
+-- Inbox tasks of one state behind a task, oldest first; :tenant is empty for those of all.
 SELECT
     id, run, key, kind, role, state, opened_at_us, due_at_us, decided_by, decided_at_us, position,
     decision_position
 FROM inbox INDEXED BY inbox_by_state
 WHERE state = :state
+    AND position > coalesce((SELECT position FROM inbox WHERE id = :after), 0)
     AND (:tenant = '' OR EXISTS (SELECT 1 FROM runs WHERE runs.id = inbox.run AND runs.tenant = :tenant))
 ORDER BY position
 LIMIT :limit;
@@ -228,7 +229,8 @@ SELECT
     effect_key, run, key, tool, tool_version, recovery, state, attempts, reason, intended_at_us,
     settled_at_us, position, result_position
 FROM effects
-WHERE (:tenant = '' OR EXISTS (SELECT 1 FROM runs WHERE runs.id = effects.run AND runs.tenant = :tenant))
+WHERE position < coalesce((SELECT position FROM effects WHERE effect_key = :before), :newest)
+    AND (:tenant = '' OR EXISTS (SELECT 1 FROM runs WHERE runs.id = effects.run AND runs.tenant = :tenant))
 ORDER BY position DESC
 LIMIT :limit;
 
@@ -239,6 +241,7 @@ SELECT
     settled_at_us, position, result_position
 FROM effects INDEXED BY effects_by_state
 WHERE state = :state
+    AND position < coalesce((SELECT position FROM effects WHERE effect_key = :before), :newest)
     AND (:tenant = '' OR EXISTS (SELECT 1 FROM runs WHERE runs.id = effects.run AND runs.tenant = :tenant))
 ORDER BY position DESC
 LIMIT :limit;
@@ -249,7 +252,9 @@ SELECT
     effect_key, run, key, tool, tool_version, recovery, state, attempts, reason, intended_at_us,
     settled_at_us, position, result_position
 FROM effects INDEXED BY effects_by_run
-WHERE run = :run AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
+WHERE run = :run
+    AND position < coalesce((SELECT position FROM effects WHERE effect_key = :before), :newest)
+    AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
     AND (:tenant = '' OR EXISTS (SELECT 1 FROM runs WHERE runs.id = effects.run AND runs.tenant = :tenant))
 ORDER BY position DESC
 LIMIT :limit;
