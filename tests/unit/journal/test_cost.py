@@ -63,7 +63,15 @@ def journals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return small, large
 
 
-PAGE = {"agent": "", "tenant": "", "before": "", "newest": 2**62, "limit": 5, "states": "[]"}
+PAGE = {
+    "agent": "",
+    "tenant": "",
+    "before": "",
+    "tenant": "",
+    "newest": 2**62,
+    "limit": 5,
+    "states": "[]",
+}
 
 
 @pytest.mark.parametrize(
@@ -80,8 +88,11 @@ PAGE = {"agent": "", "tenant": "", "before": "", "newest": 2**62, "limit": 5, "s
         ("runs_in_state", {**PAGE, "state": "waiting"}),
         ("runs_of_parent", {**PAGE, "parent": "p"}),
         ("open_children", {"parent": "p"}),
-        ("inbox_in_state", {"after": "", "state": "open", "limit": 5}),
-        ("effects_in_state", {"before": "", "newest": 2**62, "state": "unknown", "limit": 5}),
+        ("inbox_in_state", {"after": "", "tenant": "", "state": "open", "limit": 5}),
+        (
+            "effects_in_state",
+            {"before": "", "tenant": "", "newest": 2**62, "state": "unknown", "limit": 5},
+        ),
         ("head", {"stream": "c1"}),
         ("read", {"stream": "c1", "after_seq": 0, "limit": -1}),
         ("run", {"run": "c1"}),
