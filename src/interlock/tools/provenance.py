@@ -62,7 +62,9 @@ class Sources:
     ) -> tuple[str, ...]:
         """The destinations whose values, or one of whose values, no source names."""
         return tuple(
-            name for name in destinations if not all(map(self.source_of, _each(arguments[name])))
+            name
+            for name in destinations
+            if not all(map(self.source_of, _each(arguments.get(name))))
         )
 
     def named(self, arguments: Mapping[str, Any]) -> dict[str, str]:

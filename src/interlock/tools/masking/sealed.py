@@ -80,7 +80,7 @@ def _wrapped(
     seal: Callable[[Any], Any],
 ) -> Callable[..., Any]:
     def values(arguments: dict[str, Any]) -> dict[str, Any]:
-        visible = {n: v for n, v in arguments.items() if n in tool.arguments.model_fields}
+        visible = {n: v for n, v in arguments.items() if tool.arguments.takes(n)}
         hidden = {n: v for n, v in arguments.items() if n not in visible}
         return tool.bind((), vault.reveal_value(visible)) | hidden
 
