@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from interlock.models.ask import Asker
     from interlock.orchestrator.run import Run
     from interlock.tools.masking.vault import Vault
+    from interlock.tools.mcp import McpServers
 
 __all__ = ["App", "LocalExecutor", "RunHandle", "ToolDeclaration"]
 
@@ -91,7 +92,8 @@ class App:
     it is recorded with every run. `contracts` is a folder of contracts, one for each agent that has
     one; `models` are models by the names that contracts may use beside Pydantic AI's own.
     `policies` is a folder of Cedar policies, and of `people.yaml`, which says who holds which role;
-    with it no tool is called that no policy permits.
+    with it no tool is called that no policy permits. `mcp` is a file that declares tools of MCP
+    servers (see `interlock.tools.mcp`); they are in `tools` like the others.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class App:
         contracts: str | Path | None = None,
         models: Mapping[str, Model] | None = None,
         policies: str | Path | None = None,
+        mcp: str | Path | None = None,
     ) -> None:
         self.name = name
         self.store = store
@@ -117,6 +120,12 @@ class App:
             self.contracts.update(load_contracts(contracts))
         self.agents: dict[str, Agent] = {}
         self.tools: dict[str, Tool[..., Any]] = {}
+        self.mcp: McpServers | None = None
+        if mcp is not None:
+            from interlock.tools.mcp import load_servers
+
+            self.mcp = load_servers(mcp)
+            self.tools.update((tool.name, tool) for tool in self.mcp.tools())
 
     def agent(
         self,
@@ -481,6 +490,8 @@ class LocalExecutor:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            if self.app.mcp is not None:
+                await self.app.mcp.close()
             self.threads.close()
             if self.journal.failure is None:
                 await self.journal.close()

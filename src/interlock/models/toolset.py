@@ -6,7 +6,6 @@ among them. Each call passes through the gateway like one made by code.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,8 +42,8 @@ class GovernedToolset(AbstractToolset[Any]):
     def _offer(self, tool: Tool[..., Any]) -> ToolsetTool[Any]:
         definition = ToolDefinition(
             name=tool.name,
-            description=inspect.getdoc(tool.function),
-            parameters_json_schema=tool.arguments.model_json_schema(),
+            description=tool.description or None,
+            parameters_json_schema=tool.arguments.schema(),
         )
         return ToolsetTool(
             toolset=self, tool_def=definition, max_retries=2, args_validator=_ANY_OBJECT

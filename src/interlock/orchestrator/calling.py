@@ -14,7 +14,7 @@ from interlock.orchestrator.session import Session
 from interlock.orchestrator.steps import StepOperation, StepPlan, is_async
 from interlock.tools.effects import EffectKey
 from interlock.tools.masking.sealed import revealed
-from interlock.tools.provenance import Sources
+from interlock.tools.provenance import Labelled, Sources
 from interlock.tools.tool import Tool
 
 __all__ = ["call_tool"]
@@ -37,8 +37,9 @@ async def call_tool(
     if vault is not None:
         tool = revealed(tool, vault)
     if not tool.writes:
-        result = await session.issue(_read(session, name, tool, values))
-        if tool.standing.trusted:
+        read = _read(session, name, tool, values)
+        result = await session.issue(read)
+        if tool.standing.trusted and read.said.get("integrity") != "untrusted":
             session.sources.add(tool.name, result)
         return result
     operation = EffectOperation(session, tool, values, name)
@@ -63,13 +64,19 @@ def _read(
         if sources is not None:
             judged.update(_judged(session, tool, values, sources))
 
+    def plain(answer: Any) -> Any:
+        if not isinstance(answer, Labelled):
+            return answer
+        judged["integrity"] = answer.integrity
+        return answer.value
+
     async def call_async() -> Any:
         judge()
-        return await tool.function(**values)
+        return plain(await tool.function(**values))
 
     def call_sync() -> Any:
         judge()
-        return tool.function(**values)
+        return plain(tool.function(**values))
 
     awaited = is_async(tool.function)
     plan = StepPlan(

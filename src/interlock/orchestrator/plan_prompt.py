@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,9 +53,9 @@ def plan_prompt(goal: str, tools: Iterable[Tool[..., Any]], max_steps: int, repo
 
 
 def _tool(tool: Tool[..., Any]) -> str:
-    told = inspect.getdoc(tool.function) or ""
+    told = tool.description
     about = f": {' '.join(told.partition(chr(10) * 2)[0].split())}" if told else ""
-    schema = tool.arguments.model_json_schema()
+    schema = tool.arguments.schema()
     schema.pop("title", None)
     return f"- {tool.name} ({tool.effect}s){about}\n  arguments: {_json(schema)}"
 

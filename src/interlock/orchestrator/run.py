@@ -201,7 +201,7 @@ class Run:
             return decision.value
         return await self.step(fallback, *arguments, name=f"{label}.fallback")
 
-    async def call(self, tool: Tool[..., T], *arguments: Any, **named: Any) -> T:
+    async def call(self, tool: Tool[..., T], /, *arguments: Any, **named: Any) -> T:
         """Call a tool through the gateway.
 
         A tool that writes makes its effect once, or a person knows: its intent is on disk before

@@ -93,7 +93,7 @@ class StepOperation(Operation):
     )
     ends = frozenset({"step_completed", "step_failed", "read_completed", "read_failed"})
     wait_kind = "retry"
-    __slots__ = ("attempts", "began", "last_failure", "plan", "retry_at_us", "task")
+    __slots__ = ("attempts", "began", "last_failure", "plan", "retry_at_us", "said", "task")
 
     def __init__(self, session: OperationHost, name: str, plan: StepPlan) -> None:
         super().__init__(session, name)
@@ -102,10 +102,13 @@ class StepOperation(Operation):
         self.last_failure = _NO_FAILURE
         self.retry_at_us = 0
         self.began = False
+        # The header of the event that completed it.
+        self.said: Header = {}
         self.task: asyncio.Task[None] | None = None
 
     def apply(self, kind: str, header: Header, body: bytes | None, value: Any) -> None:
         """Fold a completed, failed or to-be-repeated attempt."""
+        self.said = header
         if value is not UNSET:  # Just recorded by this very attempt.
             self.resolve(value)
             return

@@ -63,7 +63,7 @@ def promise(tool: Tool[..., Any]) -> Promise:
         "amount": standing.amount,
         "trusted": standing.trusted,
         "dry_run": standing.dry_run is not None,
-        "arguments": tool.arguments.model_json_schema(),
+        "arguments": tool.arguments.schema(),
     }
 
 

@@ -245,5 +245,5 @@ def _problems_of_arguments(step: PlanStep, tool: AnyTool) -> Iterator[str]:
     except InvalidInputError as error:
         for problem in error.fields["problems"]:
             name = problem["field"].partition(".")[0]
-            if name not in open_until_run or name not in tool.arguments.model_fields:
+            if name not in open_until_run or not tool.arguments.takes(name):
                 yield f"argument {problem['field']!r} of tool {tool.name!r}: {problem['problem']}."

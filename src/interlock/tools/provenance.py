@@ -15,14 +15,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from pydantic_core import to_jsonable_python
 
 from interlock.tools.masking import Kind, normal, recognise
 
-__all__ = ["Sources", "integrity_of", "values_in"]
+__all__ = ["Integrity", "Labelled", "Sources", "integrity_of", "values_in"]
 
 _EDGES: Final = "\"'`()[]{}<>,;:!?.…“”\u2018\u2019«»"
 _EMAIL: Final = re.compile(r"[^\s\"'<>()\[\],;:]+@[^\s\"'<>()\[\],;:]+")
@@ -62,7 +62,9 @@ class Sources:
     ) -> tuple[str, ...]:
         """The destinations whose values, or one of whose values, no source names."""
         return tuple(
-            name for name in destinations if not all(map(self.source_of, _each(arguments[name])))
+            name
+            for name in destinations
+            if not all(map(self.source_of, _each(arguments.get(name))))
         )
 
     def named(self, arguments: Mapping[str, Any]) -> dict[str, str]:
@@ -153,6 +155,13 @@ def _plain(value: Any) -> str:
 
 
 Integrity = Literal["trusted", "untrusted"]
+
+
+class Labelled(NamedTuple):
+    """What a trusted tool answers, with the label of this one answer."""
+
+    value: Any
+    integrity: Integrity
 
 
 def integrity_of(meta: Mapping[str, Any] | None, *, trusted: bool) -> Integrity:

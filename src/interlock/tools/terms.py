@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from interlock.errors import DeclarationError
+from interlock.tools.arguments import Arguments
 from interlock.tools.effects import Autonomy
 
 __all__ = ["Standing", "check_standing"]
@@ -42,21 +43,18 @@ class Standing:
         return bool(self.destinations) or self.autonomy == "suggest"
 
 
-def check_standing(
-    name: str, standing: Standing, parameters: Sequence[inspect.Parameter], *, writes: bool
-) -> None:
+def check_standing(name: str, standing: Standing, arguments: Arguments, *, writes: bool) -> None:
     """Raise `DeclarationError` for what names no argument, or makes no sense for a read."""
     if standing.autonomy not in _AUTONOMIES:
         allowed = ", ".join(_AUTONOMIES)
         raise DeclarationError(
             f"tool {name!r}: autonomy={standing.autonomy!r}; allowed: {allowed}."
         )
-    types = {parameter.name: parameter.annotation for parameter in parameters}
-    _check_names(name, standing, types)
-    if standing.amount is not None and types[standing.amount] is not int:
+    _check_names(name, standing, arguments.names)
+    if standing.amount is not None and not arguments.is_integer(standing.amount):
         raise DeclarationError(
-            f"tool {name!r}: amount={standing.amount!r} is annotated {types[standing.amount]!r}; "
-            "an amount is an int, in cents."
+            f"tool {name!r}: amount={standing.amount!r} may be something else than an int; an "
+            "amount is an int, in cents."
         )
     if not writes:
         _check_read(name, standing)
@@ -66,23 +64,23 @@ def check_standing(
             "to rely on."
         )
     if standing.dry_run is not None:
-        _check_dry_run(name, standing.dry_run, list(types))
+        _check_dry_run(name, standing.dry_run, list(arguments.names))
 
 
-def _check_names(name: str, standing: Standing, types: dict[str, Any]) -> None:
+def _check_names(name: str, standing: Standing, names: tuple[str, ...]) -> None:
     given = {
         "destinations": standing.destinations,
         "resource": standing.resource,
         "amount": () if standing.amount is None else (standing.amount,),
     }
-    for what, names in given.items():
-        if isinstance(names, str):
+    for what, meant in given.items():
+        if isinstance(meant, str):
             raise DeclarationError(
-                f"tool {name!r}: {what}={names!r} is a text; give a tuple of names: ({names!r},)."
+                f"tool {name!r}: {what}={meant!r} is a text; give a tuple of names: ({meant!r},)."
             )
-        for argument in names:
-            if argument not in types:
-                known = ", ".join(types) or "none"
+        for argument in meant:
+            if argument not in names:
+                known = ", ".join(names) or "none"
                 raise DeclarationError(
                     f"tool {name!r}: {what} names {argument!r}, which is no argument of it; there "
                     f"are: {known}."

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, ParamSpec, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, create_model
 
-from interlock.base.codec import Codec, codec_for, describe, hints, problems
+from interlock.base.codec import Codec, codec_for, hints
 from interlock.errors import DeclarationError, InvalidInputError
+from interlock.tools.arguments import Arguments, TypedArguments
 from interlock.tools.effects import EffectClass, EffectKey, NotMadeError, Recovery
 from interlock.tools.terms import Standing, check_standing
 
-__all__ = ["Tool", "declare_tool", "key_parameter_of"]
+__all__ = ["Tool", "check_declaration", "declare_tool", "key_parameter_of"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,7 +33,7 @@ _RECOVERIES = get_args(Recovery)
 
 @dataclass(frozen=True, kw_only=True)
 class Tool(Generic[P, T]):
-    """A declared tool.
+    """A declared tool. `description` is what a model is told of it.
 
     `timeout` bounds one call. `settle` is how long after an unknown outcome the called system may
     still act on it. `not_made` are exceptions that mean that the effect was certainly not made.
@@ -56,8 +57,9 @@ class Tool(Generic[P, T]):
     pause: timedelta
     lookup: Callable[..., Any] | None
     key_parameter: str | None
-    arguments: type[BaseModel]
+    arguments: Arguments
     result: Codec[T] = field(repr=False)
+    description: str = ""
     sensitive: tuple[str, ...] = ()
     standing: Standing = field(default_factory=Standing)
 
@@ -71,19 +73,10 @@ class Tool(Generic[P, T]):
 
         Raises `InvalidInputError` that names every wrong argument.
         """
-        values = self._by_name(positional, named)
-        try:
-            model = self.arguments.model_validate(values)
-        except ValidationError as error:
-            raise InvalidInputError(
-                f"tool {self.name!r} was called with wrong arguments: {describe(error)}",
-                tool=self.name,
-                problems=problems(error),
-            ) from error
-        return {name: getattr(model, name) for name in type(model).model_fields}
+        return self.arguments.checked(self.name, self._by_name(positional, named))
 
     def _by_name(self, positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
-        names = list(self.arguments.model_fields)
+        names = self.arguments.names
         if len(positional) > len(names):
             raise InvalidInputError(
                 f"tool {self.name!r} takes {len(names)} arguments; {len(positional)} were given.",
@@ -148,20 +141,7 @@ def declare_tool(
     """
     label = name or getattr(function, "__name__", "")
     parameters, key_parameter = _parameters(function, label)
-    _check(label, effect, recovery, lookup, key_parameter)
-    if lookup is not None:
-        _check_lookup(label, lookup, [parameter.name for parameter in parameters])
-    _check_sensitive(label, [p.name for p in parameters], sensitive)
-    standing = standing or Standing()
-    check_standing(label, standing, parameters, writes=effect != "read")
-    if attempts < 1:
-        raise DeclarationError(f"tool {label!r}: attempts={attempts}; at least 1 is needed.")
-    if timeout <= _NO_TIME or min(settle, pause) < _NO_TIME:
-        raise DeclarationError(
-            f"tool {label!r}: timeout={timeout}, settle={settle}, pause={pause}; a call needs "
-            "time, and the other two cannot be negative."
-        )
-    return Tool(
+    tool = Tool(
         name=label,
         function=function,
         effect=effect,
@@ -175,11 +155,31 @@ def declare_tool(
         pause=pause,
         lookup=lookup,
         key_parameter=key_parameter,
-        arguments=_arguments_model(label, parameters),
+        arguments=TypedArguments(_arguments_model(label, parameters)),
         result=codec_for(hints(function).get("return", Any)),
+        description=inspect.getdoc(function) or "",
         sensitive=sensitive,
-        standing=standing,
+        standing=standing or Standing(),
     )
+    check_declaration(tool)
+    return tool
+
+
+def check_declaration(tool: Tool[..., Any]) -> None:
+    """Raise `DeclarationError` for a tool that cannot work, with what is wrong and allowed."""
+    name, names = tool.name, list(tool.arguments.names)
+    _check(name, tool.effect, tool.recovery, tool.lookup, tool.key_parameter)
+    if tool.lookup is not None:
+        _check_lookup(name, tool.lookup, names)
+    _check_sensitive(name, names, tool.sensitive)
+    check_standing(name, tool.standing, tool.arguments, writes=tool.writes)
+    if tool.attempts < 1:
+        raise DeclarationError(f"tool {name!r}: attempts={tool.attempts}; at least 1 is needed.")
+    if tool.timeout <= _NO_TIME or min(tool.settle, tool.pause) < _NO_TIME:
+        raise DeclarationError(
+            f"tool {name!r}: timeout={tool.timeout}, settle={tool.settle}, pause={tool.pause}; a "
+            "call needs time, and the other two cannot be negative."
+        )
 
 
 def _check(

@@ -92,7 +92,7 @@ def reached(tool: Tool[..., Any], arguments: dict[str, Any]) -> dict[str, Any] |
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
 def test_what_fits_the_schema_is_taken(tool: Tool[..., Any]) -> None:
-    schema = tool.arguments.model_json_schema()
+    schema = tool.arguments.schema()
 
     @FUZZ
     @given(values_of(schema, schema))
@@ -106,7 +106,7 @@ def test_what_fits_the_schema_is_taken(tool: Tool[..., Any]) -> None:
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
 def test_what_does_not_fit_reaches_no_tool(tool: Tool[..., Any]) -> None:
-    schema = tool.arguments.model_json_schema()
+    schema = tool.arguments.schema()
     validator: Any = Draft202012Validator(schema)
     spoil: dict[str, Callable[[dict[str, Any], str, Any], None]] = {
         "drop": lambda given, name, _: given.pop(name, None),

@@ -16,6 +16,7 @@ from typing import Any, cast
 from interlock.base.codec import canonical, codec_for
 from interlock.tools.effects import Happened
 from interlock.tools.masking.vault import RunVault
+from interlock.tools.provenance import Labelled
 from interlock.tools.tool import Tool
 
 __all__ = ["revealed", "sealed_arguments", "sealed_tool"]
@@ -80,17 +81,14 @@ def _wrapped(
     seal: Callable[[Any], Any],
 ) -> Callable[..., Any]:
     def values(arguments: dict[str, Any]) -> dict[str, Any]:
-        visible = {n: v for n, v in arguments.items() if n in tool.arguments.model_fields}
+        visible = {n: v for n, v in arguments.items() if tool.arguments.takes(n)}
         hidden = {n: v for n, v in arguments.items() if n not in visible}
         return tool.bind((), vault.reveal_value(visible)) | hidden
 
-    def told(answer: Any) -> Any:
-        if not isinstance(answer, Happened):
-            return answer
-        return Happened(seal(cast("Happened[Any]", answer).value))
-
     def answered(answer: Any) -> Any:
-        return told(answer) if function is tool.lookup else seal(answer)
+        if isinstance(answer, Labelled):
+            return answer._replace(value=seal(answer.value))
+        return _told(answer, seal) if function is tool.lookup else seal(answer)
 
     if inspect.iscoroutinefunction(function):
 
@@ -113,6 +111,13 @@ def _wrapped(
             raise
 
     return call_sync
+
+
+def _told(answer: Any, seal: Callable[[Any], Any]) -> Any:
+    """What a lookup says, with what it found sealed."""
+    if not isinstance(answer, Happened):
+        return answer
+    return Happened(seal(cast("Happened[Any]", answer).value))
 
 
 def _seal_message(error: Exception, vault: RunVault) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from interlock.tools.arguments import Arguments
 from interlock.tools.tool import Tool
 
 __all__ = [
@@ -82,7 +83,7 @@ def action_schemas(
         tool.name: ActionSchema(
             tool=tool.name,
             groups=_groups_of(tool),
-            arguments=_record(tool.arguments.model_json_schema()),
+            arguments=_record(tool.arguments),
             amount=tool.standing.amount,
             resource=tool.standing.resource,
         )
@@ -121,50 +122,71 @@ def _context(action: ActionSchema) -> Type:
 # From JSON Schema to Cedar's types.
 
 
-def _record(schema: Mapping[str, Any]) -> Type:
-    return _object(schema, schema.get("$defs", {}), 0)
-
-
-def _object(schema: Mapping[str, Any], definitions: Mapping[str, Any], depth: int) -> Type:
-    attributes: Type = {}
-    for name, part in schema.get("properties", {}).items():
-        kind, optional = _kind(part, definitions, depth + 1)
-        if kind is not None:
-            # What has a default is always there: a call is complete when policies see it.
-            attributes[name] = kind | (_OPTIONAL if optional else {})
-    return {"type": "Record", "attributes": attributes}
+def _record(arguments: Arguments) -> Type:
+    schema = arguments.schema()
+    return _Translation(schema, complete=arguments.complete).object(schema, 0)
 
 
 _OPTIONAL: Final[Type] = {"required": False}
 
 
-def _kind(
-    schema: Mapping[str, Any], definitions: Mapping[str, Any], depth: int
-) -> tuple[Type | None, bool]:
-    """Cedar's type, or None where it has none; and whether null is allowed."""
-    if depth > _DEEPEST:
-        return None, False
-    if "$ref" in schema:
-        name = str(schema["$ref"]).rpartition("/")[2]
-        return _kind(definitions.get(name, {}), definitions, depth + 1)
+class _Translation:
+    """The types of one schema. `complete`: what has a default is there when policies see a call."""
+
+    def __init__(self, schema: Type, *, complete: bool) -> None:
+        # Where they are kept has had two names.
+        self._definitions: Type = {**schema.get("definitions", {}), **schema.get("$defs", {})}
+        self._complete = complete
+
+    def object(self, schema: Mapping[str, Any], depth: int) -> Type:
+        """The record of an object; without what Cedar has no type for."""
+        attributes: Type = {}
+        needed = schema.get("required", ())
+        for name, part in schema.get("properties", {}).items():
+            kind, optional = self._kind(part, depth + 1)
+            if kind is not None:
+                may_lack = optional or not (self._complete or name in needed)
+                attributes[name] = kind | (_OPTIONAL if may_lack else {})
+        return {"type": "Record", "attributes": attributes}
+
+    def _kind(self, schema: Any, depth: int) -> tuple[Type | None, bool]:
+        """Cedar's type, or None where it has none; and whether null is allowed."""
+        if depth > _DEEPEST or not isinstance(schema, Mapping):
+            return None, False
+        part = cast("Mapping[str, Any]", schema)
+        if "$ref" in part:
+            name = str(part["$ref"]).rpartition("/")[2]
+            return self._kind(self._definitions.get(name, {}), depth + 1)
+        alternatives = _alternatives(part)
+        if alternatives is None:
+            return self._plain_kind(part, depth), False
+        parts = [each for each in alternatives if _type_of(each) != "null"]
+        kind = self._kind(parts[0], depth)[0] if len(parts) == 1 else None
+        return kind, len(parts) < len(alternatives)
+
+    def _plain_kind(self, schema: Mapping[str, Any], depth: int) -> Type | None:
+        name = schema.get("type")
+        if name in _SCALARS:
+            return {"type": _SCALARS[name]}
+        if name == "array":
+            element, optional = self._kind(schema.get("items", {}), depth + 1)
+            return None if element is None or optional else {"type": "Set", "element": element}
+        if name == "object" and "properties" in schema:
+            return self.object(schema, depth)
+        return None
+
+
+def _type_of(schema: Any) -> Any:
+    return cast("Mapping[str, Any]", schema).get("type") if isinstance(schema, Mapping) else None
+
+
+def _alternatives(schema: Mapping[str, Any]) -> list[Any] | None:
+    """The members of an `anyOf`, or a schema for each of several types; None where it is one."""
     if "anyOf" in schema:
-        parts = [part for part in schema["anyOf"] if part.get("type") != "null"]
-        kind = _kind(parts[0], definitions, depth)[0] if len(parts) == 1 else None
-        return kind, len(parts) < len(schema["anyOf"])
-    return _plain_kind(schema, definitions, depth), False
-
-
-def _plain_kind(
-    schema: Mapping[str, Any], definitions: Mapping[str, Any], depth: int
-) -> Type | None:
-    name = schema.get("type")
-    if name in _SCALARS:
-        return {"type": _SCALARS[name]}
-    if name == "array":
-        element, optional = _kind(schema.get("items", {}), definitions, depth + 1)
-        return None if element is None or optional else {"type": "Set", "element": element}
-    if name == "object" and "properties" in schema:
-        return _object(schema, definitions, depth)
+        return cast("list[Any]", schema["anyOf"])
+    kinds = schema.get("type")
+    if isinstance(kinds, list):
+        return [{**schema, "type": kind} for kind in cast("list[str]", kinds)]
     return None
 
 
