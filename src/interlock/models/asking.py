@@ -43,7 +43,7 @@ from interlock.errors import (
 )
 from interlock.limits.budget import Spent, WorstCase
 from interlock.models.loops import Loop, LoopWatch
-from interlock.models.operations import Attempt, Held, Operations, Outcome
+from interlock.models.operations import Attempt, Called, Held, Operations, Outcome
 from interlock.models.registry import Candidate, ModelRegistry
 from interlock.models.rules import ToolRule, loop_limits_of, rule_for, tool_for
 from interlock.models.sealing import sealed_message
@@ -288,8 +288,11 @@ class Asking:
 
         tool = tool_for(params.name, self.rule(params.name, params.tool), function)
         arguments = cast("dict[str, Any]", to_jsonable_python(params.tool_args))
-        payload = await self._watched(tool, arguments, lambda: self._call(tool, arguments))
-        return operation.result_codec.load(_as_returned(payload))
+        called = await self._watched(tool, arguments, lambda: self._call(tool, arguments))
+        payload = _as_returned(called.result)
+        if called.first and "result" in payload:
+            payload = payload | {"result": _again(payload["result"])}
+        return operation.result_codec.load(payload)
 
     async def call_declared(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> Any:
         """Call a declared tool; wrong arguments are told to the model, which may mend them."""
@@ -299,41 +302,45 @@ class Asking:
             )
         except InvalidInputError as error:
             raise ModelRetry(error.message) from error
-        called = tool if self.vault is None else sealed_tool(tool, self.vault)
-        return await self._watched(tool, arguments, lambda: self._call(called, values))
+        sealed = tool if self.vault is None else sealed_tool(tool, self.vault)
+        called = await self._watched(tool, arguments, lambda: self._call(sealed, values))
+        return _again(called.result) if called.first else called.result
 
     def _bound(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
         return sealed_arguments(tool, arguments, cast("RunVault", self.vault))
 
     async def _watched(
-        self, tool: Tool[..., Any], arguments: dict[str, Any], call: Callable[[], Awaitable[Any]]
-    ) -> Any:
+        self,
+        tool: Tool[..., Any],
+        arguments: dict[str, Any],
+        call: Callable[[], Awaitable[Called]],
+    ) -> Called:
         self._refuse(self._loops.before_call(tool.name, arguments, turn=self._turn))
         try:
-            result = await call()
+            called = await call()
         except (StepFailedError, EffectFailedError) as error:
             self._refuse(self._loops.after_call(tool.name, arguments, None, error.message))
             raise ToolFailed(error.message) from error
-        if tool.effect != "read":
+        if tool.effect != "read" and not called.first:
             self.made.append(tool.name)
-        digest = hashlib.sha256(to_json(result)).hexdigest()
+        digest = hashlib.sha256(to_json(called.result)).hexdigest()
         self._refuse(self._loops.after_call(tool.name, arguments, digest))
-        return result
+        return called
 
     def _refuse(self, loop: Loop | None) -> None:
         if loop is not None:
             raise LoopFoundError(loop.sentence, loop=loop.as_details())
 
-    async def _call(self, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
+    async def _call(self, tool: Tool[..., Any], values: dict[str, Any]) -> Called:
         accounts = self.spending.for_call()
         if not accounts:
-            return await self.operations.call(tool, values)
+            return await self.operations.call(tool, values, self._id)
         longest = int(tool.timeout.total_seconds() * 1000) * tool.attempts
         worst = WorstCase(tool_calls=1, milliseconds=longest)
         held = await self._held(worst)
         began_us = self.operations.now_us()
         try:
-            return await self.operations.call(tool, values)
+            return await self.operations.call(tool, values, self._id)
         finally:
             # A call may have waited for a person, whose time is not the call's.
             lasted = max(0, self.operations.now_us() - began_us) // 1000
@@ -358,6 +365,14 @@ class Asking:
         name = _work_name(operation)
         payload = await self.operations.work(name, [], perform)
         return operation.result_codec.load(payload)
+
+
+def _again(result: Any) -> dict[str, Any]:
+    """What a model is told of a write that it had asked for before."""
+    return {
+        "result": to_jsonable_python(result),
+        "note": "This very call was made before, and was not made again: its result is above.",
+    }
 
 
 def _as_returned(payload: Any) -> Any:

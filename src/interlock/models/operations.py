@@ -21,6 +21,7 @@ from interlock.tools.tool import Tool
 __all__ = [
     "Answer",
     "Attempt",
+    "Called",
     "Conversation",
     "Held",
     "Operations",
@@ -119,6 +120,15 @@ class Outcome(NamedTuple):
     needed: int = 0
 
 
+class Called(NamedTuple):
+    """What a call answered; `first` is the effect whose result it is, where the same write was
+    made before.
+    """
+
+    result: Any
+    first: str = ""
+
+
 class Held(NamedTuple):
     """What was held for a tool's call; `account` names the budget that would not cover it, and
     `needed` what it would have to.
@@ -205,8 +215,11 @@ class Operations(Protocol):
         """Ask a model once."""
         ...
 
-    async def call(self, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
-        """Call a tool with bound values, through the gateway."""
+    async def call(self, tool: Tool[..., Any], values: dict[str, Any], ask: str) -> Called:
+        """Call a tool with bound values, through the gateway.
+
+        `ask` names the ask of which it is part: in it, an identical write is not made again.
+        """
         ...
 
     async def work(self, name: str, arguments: Any, function: Callable[[], Awaitable[Any]]) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from interlock.base.codec import canonical
 from interlock.base.identifier import derived_id
 from interlock.errors import NotAllowedError
 from interlock.orchestrator.calls import EffectOperation
 from interlock.orchestrator.gateway import Call, plain_arguments
+from interlock.orchestrator.repeated import AskedWrites, Claim
 from interlock.orchestrator.retry import Retry
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.steps import StepOperation, StepPlan, is_async
@@ -17,7 +18,14 @@ from interlock.tools.masking.sealed import revealed
 from interlock.tools.provenance import Labelled, Sources
 from interlock.tools.tool import Tool
 
-__all__ = ["call_tool"]
+__all__ = ["Called", "call_tool"]
+
+
+class Called(NamedTuple):
+    """What a call answered; `first` is the effect that it was the same as, if it was."""
+
+    result: Any
+    first: str = ""
 
 
 async def call_tool(
@@ -26,14 +34,15 @@ async def call_tool(
     values: dict[str, Any],
     name: str = "",
     *,
-    by_model: bool = False,
-) -> Any:
+    asked_in: str = "",
+) -> Called:
     """Call a tool with bound values (see `Run.call`). `name`: of the operation, else the tool's.
 
-    `by_model`: a model asked for it, and the tool takes care of handles itself.
+    `asked_in`: the ask in which a model asked for it; its tool takes care of handles itself, and an
+    identical write is not made again.
     """
     name = name or tool.name
-    vault = None if by_model else session.run_vault()
+    vault = None if asked_in else session.run_vault()
     if vault is not None:
         tool = revealed(tool, vault)
     if not tool.writes:
@@ -41,16 +50,22 @@ async def call_tool(
         result = await session.issue(read)
         if tool.standing.trusted and read.said.get("integrity") != "untrusted":
             session.sources.add(tool.name, result)
-        return result
+        return Called(result)
     operation = EffectOperation(session, tool, values, name)
-    operation.judged_by(session.services.gateway, lambda: session.sources, session.row.tenant)
+    tenant = session.row.tenant
+    operation.judged_by(session.services.gateway, lambda: session.sources, tenant)
+    operation.claim = Claim.of(session.services.journal.store, tenant, tool, values)
+    if asked_in:
+        operation.asked_writes = session.asked_writes.setdefault(asked_in, AskedWrites())
+        operation.asked_writes.add(operation, values)
 
     def name_effect(key: str) -> None:
         operation.effect_key = EffectKey(
             derived_id("effect", session.run_id, session.generation, key)
         )
 
-    return await session.issue(operation, name_effect)
+    result = await session.issue(operation, name_effect)
+    return Called(result, operation.deduplicated)
 
 
 def _read(

@@ -31,6 +31,13 @@ from interlock.journal.rows import Mail
 from interlock.orchestrator.gateway import Gateway
 from interlock.orchestrator.operation import UNSET, Operation, OperationHost, read_object
 from interlock.orchestrator.permitting import Permitting
+from interlock.orchestrator.repeated import (
+    AskedWrites,
+    Claim,
+    Write,
+    deduplicated,
+    result_of,
+)
 from interlock.orchestrator.retry import Retry
 from interlock.orchestrator.steps import is_async
 from interlock.tools.effects import (
@@ -69,19 +76,26 @@ class EffectOperation(Operation):
             "approval_given",
             "approval_granted",
             "call_edited",
+            "effect_deduplicated",
             "effect_denied",
+            "effect_scheduled",
         }
     )
-    ends = frozenset({"effect_completed", "effect_failed", "effect_denied"})
+    ends = frozenset({"effect_completed", "effect_deduplicated", "effect_denied", "effect_failed"})
     wait_kind = "effect"
     __slots__ = (
         "arguments",
+        "asked_writes",
         "began",
+        "claim",
+        "deduplicated",
         "effect_key",
+        "followers",
         "fresh",
         "late",
         "log",
         "looking_up",
+        "made",
         "permit",
         "permitting",
         "recording",
@@ -106,6 +120,14 @@ class EffectOperation(Operation):
         # None where nothing has to be judged: no policies, and nothing in the declaration.
         self.permitting: Permitting | None = None
         self.permit: Callable[[], Permitting] | None = None
+        # Where a model asked: what else it asked for, for it may ask for the same again.
+        self.asked_writes: AskedWrites | None = None
+        # Where the tool says what its call names in the business.
+        self.claim: Claim | None = None
+        self.followers: list[Write] = []
+        self.made: bytes | None = None
+        # The effect that this call was the same as.
+        self.deduplicated = ""
         # True only between the acknowledged intent and the call, in the process that wrote it.
         self.fresh = False
         # One thing at a time: what is next is decided when the last record is folded.
@@ -186,12 +208,16 @@ class EffectOperation(Operation):
         self.recording = False
         if kind == "effect_intended":
             self._check_intent(header, body)
+        if kind == "effect_deduplicated":
+            self._is_deduplicated(header, body)
+            return
         if self.log.state == "new" and kind != "effect_intended":
             self._apply_permission(kind, header, body)
             return
         self.log.apply(kind, header, self.session.now_us)
         match kind:
             case "effect_completed":
+                self.made = body or b"null"
                 self.resolve(self._decode(body) if value is UNSET else value)
             case "effect_failed":
                 self.reject(self._failed_error(read_failure(body)))
@@ -201,6 +227,21 @@ class EffectOperation(Operation):
                 self.fresh = kind == "effect_intended" and self.session.live
                 if self.session.live:
                     self.start()
+        self._tell_followers()
+
+    def _is_deduplicated(self, header: Header, body: bytes | None) -> None:
+        self.log.state = "settled"
+        self.made = body or b"null"
+        self.deduplicated = str(header["first"])
+        self.resolve(self._decode(body))
+        self._tell_followers()
+
+    def _tell_followers(self) -> None:
+        """Those that are the same go on once it is known what became of this one."""
+        if self.log.state == "settled" and self.session.live:
+            followers, self.followers = self.followers, []
+            for follower in followers:
+                follower.start()
 
     def _apply_permission(self, kind: str, header: Header, body: bytes | None) -> None:
         if self.permitting is None and self.permit is not None:
@@ -212,6 +253,7 @@ class EffectOperation(Operation):
             case "effect_denied":
                 self.log.state = "settled"
                 self.reject(self._denied_error(header, read_failure(body)))
+                self._tell_followers()
                 return
             case "call_edited":
                 self.arguments = self.tool.bind((), read_object(body))
@@ -222,7 +264,8 @@ class EffectOperation(Operation):
 
     def _resolved(self, data: dict[str, Any]) -> None:
         if self.log.verdict == "happened":
-            self.resolve(self._decode(json.dumps(data.get("result")).encode()))
+            self.made = json.dumps(data.get("result")).encode()
+            self.resolve(self._decode(self.made))
             return
         failure = Failure((), "a person gave up on it; its outcome stays unknown")
         self.reject(self._failed_error(failure))
@@ -306,6 +349,8 @@ class EffectOperation(Operation):
             # unknown it is called again all the same: only that makes the outcome known.
             self._give_up("cancelled before it was sent")
             return
+        if not self.log.intents and self._is_the_same_as_before():
+            return
         # What recovers an effect, or makes it after it certainly was not, needs no new permission.
         if self.permitting is None or self.log.intents:
             self._record_intent({}, ())
@@ -313,7 +358,40 @@ class EffectOperation(Operation):
         self.permitting.seek(self.arguments)
         self.arm(self.permitting.due_us())
 
+    def _is_the_same_as_before(self) -> bool:
+        """Whether the model asked for this very write before, in the same ask."""
+        first = None if self.asked_writes is None else self.asked_writes.first(self)
+        if first is None:
+            return False
+        if first.made is None:
+            if self not in first.followers:
+                first.followers.append(self)
+        else:
+            run = self.session.run_id
+            self.record(deduplicated(self, first.effect_key, run, first.made, "same_ask"))
+        return True
+
+    def _claim_taken(self, claim: Claim, holder: str) -> None:
+        """Another call names the same thing: take its result, wait for it, or take its place."""
+        found = claim.look(holder)
+        if found is None:
+            self.start()
+            return
+        first, entry = found
+        if entry is None:
+            self.arm(self.session.clock.now_us() + claim.pause_us())
+            return
+        result = result_of(entry)
+        if result is None:
+            failure = Failure((), f"effect {first} is the same, and its result was erased")
+            header = {"effect_key": self.effect_key, "reason": "erased", "first": first}
+            self.record(Draft("effect_denied", self.key, header, failure.encode()))
+            return
+        self.record(deduplicated(self, first, holder, result, "unique"))
+
     def _record_intent(self, more: dict[str, Any], guards: tuple[Guard, ...]) -> None:
+        if self.claim is not None and not self.log.intents:
+            more, guards = more | self.claim.header(), (*guards, *self.claim.guards())
         header = {
             "effect_key": self.effect_key,
             "tool": self.tool.name,
@@ -590,6 +668,9 @@ class EffectOperation(Operation):
     def refused(self, refusal: Refused) -> None:
         """The message was taken meanwhile, or the permission does not hold."""
         self.recording = False
+        if refusal.reason == "key_taken" and self.claim is not None:
+            self._claim_taken(self.claim, refusal.holder)
+            return
         if self.log.state == "new" and self.permitting is not None:
             self.permitting.refused(refusal.reason)
         if not self.recording:
@@ -609,8 +690,10 @@ class EffectOperation(Operation):
 
     def waits_for(self) -> str:
         """In words."""
-        if self.log.state == "new" and self.permitting is not None:
+        if self.log.state == "new" and self.permitting is not None and self.permitting.asked:
             return self.permitting.waits_for()
+        if self.log.state == "new":
+            return f"another call of tool {self.tool.name!r} that is the same"
         if self.log.asked:
             return f"a person: did effect {self.effect_key} of tool {self.tool.name!r} happen?"
         if self.log.state == "unknown":
@@ -619,7 +702,7 @@ class EffectOperation(Operation):
 
     def unblocked_by(self) -> str:
         """Who can end it."""
-        if self.log.state == "new" and self.permitting is not None:
+        if self.log.state == "new" and self.permitting is not None and self.permitting.asked:
             return self.permitting.unblocked_by()
         return f"interlock effects resolve {self.effect_key}" if self.log.asked else "time"
 

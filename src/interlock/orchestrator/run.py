@@ -209,7 +209,8 @@ class Run:
         happened), `EffectFailedError` when the effect was certainly not made, and for a tool that
         reads `StepFailedError`.
         """
-        return cast("T", await call_tool(self._session, tool, tool.bind(arguments, named)))
+        called = await call_tool(self._session, tool, tool.bind(arguments, named))
+        return cast("T", called.result)
 
     async def ask(
         self,
@@ -308,7 +309,7 @@ class Run:
         session = self._session
 
         async def call(name: str, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
-            return await call_tool(session, tool, values, name)
+            return (await call_tool(session, tool, values, name)).result
 
         async def note(name: str, kind: str, header: dict[str, Any], body: bytes) -> None:
             await self._perform(NoteOperation(session, name, kind, header, body))

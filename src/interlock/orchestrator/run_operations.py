@@ -12,6 +12,7 @@ from interlock.contract import Contract
 from interlock.limits.budget import Account, Spent, WorstCase
 from interlock.models.operations import (
     Attempt,
+    Called,
     Conversation,
     Held,
     Outcome,
@@ -102,9 +103,10 @@ class RunOperations:
         """Ask a model once."""
         return cast("Outcome", await self._perform(RequestOperation(self._session, attempt)))
 
-    async def call(self, tool: Tool[..., Any], values: dict[str, Any]) -> Any:
+    async def call(self, tool: Tool[..., Any], values: dict[str, Any], ask: str) -> Called:
         """Call a tool through the gateway."""
-        return await call_tool(self._session, tool, values, by_model=True)
+        called = await call_tool(self._session, tool, values, asked_in=ask)
+        return Called(*called)
 
     async def work(self, name: str, arguments: Any, function: Callable[[], Awaitable[Any]]) -> Any:
         """Do something outside and record its JSON result once."""

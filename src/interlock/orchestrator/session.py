@@ -39,6 +39,7 @@ from interlock.orchestrator.loop import RunLoop, user_line
 from interlock.orchestrator.mailbox import Mailbox
 from interlock.orchestrator.operation import UNSET, DurableFuture, Operation, OperationHost
 from interlock.orchestrator.pinning import ContractPins, under
+from interlock.orchestrator.repeated import AskedWrites
 from interlock.orchestrator.waits import ChildOperation, TimerOperation
 from interlock.tools.provenance import Sources
 
@@ -133,6 +134,8 @@ class Session(OperationHost):
         self.mailbox = Mailbox(mail)
         self.children: dict[str, str] = {}
         self.child_results: dict[str, bytes] = {}
+        # By the ask in which models asked for them.
+        self.asked_writes: dict[str, AskedWrites] = {}
         # How many ids the code has been given.
         self.ids = 0
         self.outcome = ""

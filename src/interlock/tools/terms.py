@@ -24,6 +24,9 @@ class Standing:
     proposal that a person approves; `draft` and `act` are carried out, `draft` into something that
     a person sends on. `destinations` are the arguments that say who gets it or where it goes,
     `resource` those that identify what is touched, `amount` the one that holds integer cents.
+    `unique_by` are arguments that together name one thing in the business, such as a customer and
+    an invoice: of all calls with the same ones, in all runs of a tenant, one is made, and the
+    others get its result.
     `dry_run` takes the same arguments, changes nothing, and answers what the call would do, for the
     person who is asked. `trusted`: what the tool answers is a source to be relied on, a directory
     of one's own; the output of every other tool is not.
@@ -33,6 +36,7 @@ class Standing:
     autonomy: Autonomy = "act"
     destinations: tuple[str, ...] = ()
     resource: tuple[str, ...] = ()
+    unique_by: tuple[str, ...] = ()
     amount: str | None = None
     dry_run: Callable[..., Any] | None = None
     trusted: bool = False
@@ -71,6 +75,7 @@ def _check_names(name: str, standing: Standing, names: tuple[str, ...]) -> None:
     given = {
         "destinations": standing.destinations,
         "resource": standing.resource,
+        "unique_by": standing.unique_by,
         "amount": () if standing.amount is None else (standing.amount,),
     }
     for what, meant in given.items():
@@ -91,6 +96,7 @@ def _check_read(name: str, standing: Standing) -> None:
     for what, value, usual in (
         ("autonomy", standing.autonomy, "act"),
         ("destinations", standing.destinations, ()),
+        ("unique_by", standing.unique_by, ()),
         ("dry_run", standing.dry_run, None),
     ):
         if value != usual:
