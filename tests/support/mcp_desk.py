@@ -70,7 +70,7 @@ def desk(port: int) -> Desk:
 
 
 def declare(server: Desk) -> None:
-    """Its tools."""
+    """Its tools that do something."""
 
     # It says of itself that it only reads; that is for nobody to believe.
     @server.tool(annotations=ToolAnnotations(read_only_hint=True))
@@ -90,6 +90,10 @@ def declare(server: Desk) -> None:
         """Do it, and report an error."""
         note(f"fail {reason}")
         raise ValueError(reason)
+
+
+def declare_trouble(server: Desk) -> None:
+    """Its tools that are no help."""
 
     @server.tool()
     async def slow(seconds: float) -> str:
@@ -111,8 +115,9 @@ def declare(server: Desk) -> None:
     async def directory(integrity: str = "") -> CallToolResult:
         """Say who is who, with a label."""
         meta = {"ifc": {"integrity": integrity}} if integrity else None
-        content = [TextContent(type="text", text="ana@example.org")]
-        return CallToolResult(content=content, _meta=meta)
+        return CallToolResult(
+            content=[TextContent(type="text", text="ana@example.org")], _meta=meta
+        )
 
     @server.tool()
     async def environment() -> dict[str, Any]:
@@ -134,11 +139,17 @@ def declare(server: Desk) -> None:
         return "gone on"
 
 
+def tell(what: object) -> None:
+    """Say something to whoever started this."""
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
 async def serve(server: Desk, listener: socket.socket, *, json_response: bool) -> None:
     """Serve over HTTP until killed, and say so when it begins."""
     app = server.streamable_http_app(json_response=json_response)
     config = uvicorn.Config(app, log_level="error", lifespan="on")
-    print("serving", flush=True)
+    tell("serving")
     await uvicorn.Server(config).serve(sockets=[listener])
 
 
@@ -152,10 +163,11 @@ def main() -> None:
         port = listener.getsockname()[1]
     server = desk(port)
     declare(server)
+    declare_trouble(server)
     if sys.argv[1] == "stdio":
         server.run("stdio")
     else:
-        print(port, flush=True)
+        tell(port)
         listener.listen()
         asyncio.run(serve(server, listener, json_response=sys.argv[1] == "json"))
 

@@ -17,6 +17,7 @@ from interlock.cli import (
     contracts,
     effects,
     inbox,
+    mcp,
     runs,
     serving,
     starting,
@@ -85,6 +86,7 @@ _COMMANDS = (
     verifying,
     contracts,
     tools,
+    mcp,
     vault,
 )
 for _commands in _COMMANDS:

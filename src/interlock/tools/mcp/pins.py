@@ -127,6 +127,10 @@ def _lines(pin: Pin, field: str) -> list[str]:
     value = pin.definition.get(field)
     if value is None:
         return []
-    if isinstance(value, str):
-        return value.splitlines()
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).splitlines()
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    return [_visible(line) for line in (value if isinstance(value, str) else text).split("\n")]
+
+
+def _visible(line: str) -> str:
+    """Characters that no eye sees, and a model reads, as escapes."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
