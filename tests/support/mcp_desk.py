@@ -18,6 +18,7 @@ import uvicorn
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, TextContent, Tool, ToolAnnotations
 from pydantic import AnyHttpUrl
 
@@ -52,7 +53,8 @@ class Verifier:
     """Takes the tokens of the token server, and no others."""
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        if not token.startswith("good-"):
+        revoked = LEDGER.with_name("REVOKED").exists()
+        if revoked or not token.startswith("good-"):
             return None
         return AccessToken(token=token, client_id="interlock", scopes=["desk"])
 
@@ -89,7 +91,7 @@ def declare(server: Desk) -> None:
     async def fail(reason: str) -> str:
         """Do it, and report an error."""
         note(f"fail {reason}")
-        raise ValueError(reason)
+        raise ToolError(reason)
 
 
 def declare_trouble(server: Desk) -> None:

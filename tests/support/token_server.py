@@ -23,6 +23,12 @@ TOKENS = Path(os.environ["TOKENS"])
 CLIENT = base64.b64encode(b"interlock:s3cret-words").decode()
 
 
+def note(line: str) -> None:
+    """Write down what was asked."""
+    with TOKENS.open("a") as noted:
+        noted.write(f"{line}\n")
+
+
 def application(issuer: str) -> Starlette:
     """The two addresses that client credentials need."""
 
@@ -40,8 +46,7 @@ def application(issuer: str) -> Starlette:
 
     async def token(request: Request) -> JSONResponse:
         form = await request.form()
-        with TOKENS.open("a") as noted:
-            noted.write(f"{form.get('grant_type')} {form.get('scope')} {form.get('resource')}\n")
+        note(f"{form.get('grant_type')} {form.get('scope')} {form.get('resource')}")
         if request.headers.get("authorization") != f"Basic {CLIENT}":
             return JSONResponse({"error": "invalid_client"}, status_code=401)
         number = len(TOKENS.read_text().splitlines())

@@ -93,13 +93,14 @@ def write_pins(path: Path, pins: Pins) -> None:
     """Write the accepted tools. Repeating it changes nothing."""
     held = {
         server: {
-            tool: {"hash": pin.hash, "definition": dict(pin.definition)}
-            for tool, pin in tools.items()
+            tool: {"hash": tools[tool].hash, "definition": dict(tools[tool].definition)}
+            for tool in sorted(tools)
         }
-        for server, tools in pins.items()
+        for server, tools in sorted(pins.items())
         if tools
     }
-    text = json.dumps({"format": _FORMAT, "servers": held}, indent=2, sort_keys=True)
+    # Within a definition the order stays: it is the one in which arguments are offered.
+    text = json.dumps({"format": _FORMAT, "servers": held}, indent=2)
     # Beside it and then renamed: a process that starts meanwhile reads the one or the other.
     staged = path.with_name(f"{path.name}.new")
     staged.write_text(text + "\n", encoding="utf-8")
