@@ -18,6 +18,7 @@ import uvicorn
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, TextContent, Tool, ToolAnnotations
 from pydantic import AnyHttpUrl
 
@@ -52,7 +53,8 @@ class Verifier:
     """Takes the tokens of the token server, and no others."""
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        if not token.startswith("good-"):
+        revoked = LEDGER.with_name("REVOKED").exists()
+        if revoked or not token.startswith("good-"):
             return None
         return AccessToken(token=token, client_id="interlock", scopes=["desk"])
 
@@ -70,7 +72,7 @@ def desk(port: int) -> Desk:
 
 
 def declare(server: Desk) -> None:
-    """Its tools."""
+    """Its tools that do something."""
 
     # It says of itself that it only reads; that is for nobody to believe.
     @server.tool(annotations=ToolAnnotations(read_only_hint=True))
@@ -89,7 +91,11 @@ def declare(server: Desk) -> None:
     async def fail(reason: str) -> str:
         """Do it, and report an error."""
         note(f"fail {reason}")
-        raise ValueError(reason)
+        raise ToolError(reason)
+
+
+def declare_trouble(server: Desk) -> None:
+    """Its tools that are no help."""
 
     @server.tool()
     async def slow(seconds: float) -> str:
@@ -111,8 +117,9 @@ def declare(server: Desk) -> None:
     async def directory(integrity: str = "") -> CallToolResult:
         """Say who is who, with a label."""
         meta = {"ifc": {"integrity": integrity}} if integrity else None
-        content = [TextContent(type="text", text="ana@example.org")]
-        return CallToolResult(content=content, _meta=meta)
+        return CallToolResult(
+            content=[TextContent(type="text", text="ana@example.org")], _meta=meta
+        )
 
     @server.tool()
     async def environment() -> dict[str, Any]:
@@ -134,11 +141,17 @@ def declare(server: Desk) -> None:
         return "gone on"
 
 
+def tell(what: object) -> None:
+    """Say something to whoever started this."""
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
 async def serve(server: Desk, listener: socket.socket, *, json_response: bool) -> None:
     """Serve over HTTP until killed, and say so when it begins."""
     app = server.streamable_http_app(json_response=json_response)
     config = uvicorn.Config(app, log_level="error", lifespan="on")
-    print("serving", flush=True)
+    tell("serving")
     await uvicorn.Server(config).serve(sockets=[listener])
 
 
@@ -152,10 +165,11 @@ def main() -> None:
         port = listener.getsockname()[1]
     server = desk(port)
     declare(server)
+    declare_trouble(server)
     if sys.argv[1] == "stdio":
         server.run("stdio")
     else:
-        print(port, flush=True)
+        tell(port)
         listener.listen()
         asyncio.run(serve(server, listener, json_response=sys.argv[1] == "json"))
 

@@ -18,6 +18,7 @@ from interlock.cli import (
     effects,
     inbox,
     keys,
+    mcp,
     runs,
     serving,
     starting,
@@ -86,6 +87,7 @@ _COMMANDS = (
     verifying,
     contracts,
     tools,
+    mcp,
     vault,
     keys,
 )

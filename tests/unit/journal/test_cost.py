@@ -67,7 +67,6 @@ PAGE = {
     "agent": "",
     "tenant": "",
     "before": "",
-    "tenant": "",
     "newest": 2**62,
     "limit": 5,
     "states": "[]",

@@ -93,13 +93,14 @@ def write_pins(path: Path, pins: Pins) -> None:
     """Write the accepted tools. Repeating it changes nothing."""
     held = {
         server: {
-            tool: {"hash": pin.hash, "definition": dict(pin.definition)}
-            for tool, pin in tools.items()
+            tool: {"hash": tools[tool].hash, "definition": dict(tools[tool].definition)}
+            for tool in sorted(tools)
         }
-        for server, tools in pins.items()
+        for server, tools in sorted(pins.items())
         if tools
     }
-    text = json.dumps({"format": _FORMAT, "servers": held}, indent=2, sort_keys=True)
+    # Within a definition the order stays: it is the one in which arguments are offered.
+    text = json.dumps({"format": _FORMAT, "servers": held}, indent=2)
     # Beside it and then renamed: a process that starts meanwhile reads the one or the other.
     staged = path.with_name(f"{path.name}.new")
     staged.write_text(text + "\n", encoding="utf-8")
@@ -127,6 +128,10 @@ def _lines(pin: Pin, field: str) -> list[str]:
     value = pin.definition.get(field)
     if value is None:
         return []
-    if isinstance(value, str):
-        return value.splitlines()
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).splitlines()
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    return [_visible(line) for line in (value if isinstance(value, str) else text).split("\n")]
+
+
+def _visible(line: str) -> str:
+    """Characters that no eye sees, and a model reads, as escapes."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
