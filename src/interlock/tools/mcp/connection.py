@@ -62,7 +62,12 @@ class Connection:
 
     async def ready(self) -> None:
         """Wait until it is open and its tools are known. Raises `NotMadeError`s."""
-        await asyncio.shield(self._ready)
+        try:
+            # Not the keeper's own limit: it tells only after it has ended the program.
+            async with asyncio.timeout(self._terms.connect_seconds):
+                await asyncio.shield(self._ready)
+        except TimeoutError as error:
+            raise self._late() from error
 
     async def close(self) -> None:
         """End it, and the program that was started for it. Repeatable."""
@@ -119,10 +124,13 @@ class Connection:
         if refused is not None:
             return refused
         if isinstance(error, TimeoutError):
-            seconds = self._terms.connect_seconds
-            return NotConnectedError(f"{where} did not answer within {seconds:g} s.")
+            return self._late()
         why = sending.trouble or _told(error)
         return NotConnectedError(f"{where} cannot be reached: {self._secrets.without(why)}")
+
+    def _late(self) -> Exception:
+        seconds = self._terms.connect_seconds
+        return NotConnectedError(f"MCP server {self.name!r} did not answer within {seconds:g} s.")
 
     async def _heard(self, message: Any) -> None:
         """The server may say that its tools have changed."""
@@ -142,6 +150,8 @@ class Connection:
     async def _list_again(self) -> None:
         from interlock.tools.mcp.transport import SENDING, Sending
 
+        if self._client is None or self.is_over:
+            raise NotConnectedError(f"MCP server {self.name!r}: the connection ended.")
         sending = Sending()
         token = SENDING.set(sending)
         try:

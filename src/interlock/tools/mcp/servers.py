@@ -55,6 +55,11 @@ class McpServers:
             for tool, said in terms.tools.items():
                 yield governed_tool(self, server, tool, terms, said, self.pin(server, tool))
 
+    def check(self, server: str, tool: str, pin: Pin) -> None:
+        """Raise `DeclarationError` where what we say of a tool does not fit what it would be."""
+        terms = self.terms[server]
+        governed_tool(self, server, tool, terms, terms.tools[tool], pin)
+
     def pin(self, server: str, tool: str) -> Pin | None:
         """What was accepted of a tool."""
         return self.pins.get(server, {}).get(tool)

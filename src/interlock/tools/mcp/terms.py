@@ -43,9 +43,7 @@ _SAID: Final = {
 
 
 class _Terms(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, coerce_numbers_to_str=True, populate_by_name=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class ToolTerms(_Terms):
@@ -150,12 +148,14 @@ def read_terms(path: Path) -> dict[str, ServerTerms]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DeclarationError(f"{path}: it cannot be read: {error}.") from error
+    if not text.strip():
+        raise DeclarationError(f"{path}: it is empty; it needs `servers:` with at least one.")
     tree = read_tree(text, str(path))
     if tree.findings:
         lines = [f"{each.where()}: {each.sentence()}" for each in tree.findings]
         raise DeclarationError("\n".join(lines))
     if not isinstance(tree.root, Section):
-        raise DeclarationError(f"{path}: it needs `servers:` with at least one server.")
+        raise DeclarationError(f"{path}: it needs `servers:` with at least one.")
     located = Located(tree.root, str(path))
     try:
         servers = _File.model_validate(located.value()).servers
