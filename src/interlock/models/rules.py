@@ -19,6 +19,7 @@ from interlock.limits.prices import CustomPrice
 from interlock.limits.provider import ProviderLimits
 from interlock.limits.rate import RateLimits
 from interlock.models.loops import LoopLimits
+from interlock.tools.arguments import TypedArguments
 from interlock.tools.effects import Recovery
 from interlock.tools.tool import Tool
 
@@ -114,7 +115,7 @@ def tool_for(name: str, rule: ToolRule, function: Callable[..., Any]) -> Tool[..
         pause=timedelta(seconds=1),
         lookup=None,
         key_parameter=None,
-        arguments=_AnyArguments,
+        arguments=TypedArguments(_AnyArguments),
         result=codec_for(Any),
     )
 
