@@ -243,3 +243,30 @@ def test_after_a_restart_over_http_the_next_calls_go_on(tmp_path: Path) -> None:
                     assert await (await local.start("caller")).result() == "Echo: hello"
 
     asyncio.run(scenario())
+
+
+def test_a_call_whose_stream_cannot_be_resumed_is_lost_and_not_unsent(tmp_path: Path) -> None:
+    """This server gives its events ids, so the library asks for the rest of a broken stream."""
+    long = {**ALL["trigger-long-running-operation"], "timeout_seconds": 60}
+    with everything_over_http(tmp_path) as port:
+        url = f"http://127.0.0.1:{port}/mcp"
+        tools = {"trigger-long-running-operation": long}
+        app = declared(tmp_path, {"all": {"url": url, "tools": tools}})
+
+    @app.agent("long")
+    async def caller(run: Run) -> Any:
+        return await run.call(app.tools["long"], duration=50, steps=100)
+
+    async def scenario() -> None:
+        async with executing(app) as local:
+            with everything_over_http(tmp_path, port):
+                handle = await local.start("long")
+                log = tmp_path / "everything.log"
+                # Four until the tools are listed: asked, begun, so said, listed. Then the call.
+                while log.read_text().count("Received MCP POST request") < 5:
+                    await asyncio.sleep(0.01)
+            await open_task(local, handle.id)
+            (unknown,) = entries_of(local, handle.id, "effect_unknown")
+            assert unknown.event.header["reason"] == "CallLostError"
+
+    asyncio.run(scenario())

@@ -55,6 +55,7 @@ def test_a_file_says_what_we_say(tmp_path: Path) -> None:
         ("servers: {a: {url: http://b, token: abc}}", "token is a secret: refer to it by env:NAME"),
         ("servers: {a: {url: http://me@b/}}", "servers.a.url"),
         ("servers: {a: {url: ftp://b/}}", "servers.a.url"),
+        ("servers: {a: {url: http://b, token: env:T}}", "url is not https, and secrets go to it"),
         ("servers:\n  a b: {command: x}", "2:3: servers.a b"),
         ("servers:\n  a:\n    comand: x", "3:13: servers.a.comand: there is no such field"),
         ("servers: {a: {command: x, tools: {t: {}}}}", "servers.a.tools.t.effect: it is needed"),

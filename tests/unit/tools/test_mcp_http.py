@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -232,10 +233,67 @@ def test_a_token_that_runs_out_meanwhile_is_refused_and_not_unknown(
         async def scenario() -> None:
             servers = home.servers()
             await servers.call("desk", "find", {"query": "x"}, SECONDS)
-            (home.folder / "REVOKED").touch()
+            (home.folder / "REVOKED").write_text("good-old-token")
             with pytest.raises(UnauthorizedError, match="401"):
                 await servers.call("desk", "save", {"path": "a", "text": "b"}, SECONDS)
             await servers.close()
 
         asyncio.run(scenario())
     assert home.done() == ["find x"]
+
+
+def test_a_call_that_is_lost_after_a_new_token_is_not_taken_for_refused(
+    home: Home, tokens: Served, guarded: Served
+) -> None:
+    tools = {**TOOLS, "die": {"effect": "write", "recovery": "never"}}
+    home.declare(tools, url=guarded.url, oauth=oauth(home, tokens, "s3cret-words"))
+    home.pin()
+
+    async def scenario() -> None:
+        servers = home.servers()
+        await servers.call("desk", "find", {"query": "x"}, SECONDS)
+        given = len((home.folder / "tokens").read_text().splitlines())
+        (home.folder / "REVOKED").write_text(f"good-{given}")
+        with pytest.raises(CallLostError):
+            await servers.call("desk", "die", {"when": "now"}, SECONDS)
+        assert len((home.folder / "tokens").read_text().splitlines()) == given + 1
+        await servers.close()
+
+    asyncio.run(scenario())
+    assert home.done() == ["find x", "die now"]
+
+
+def test_a_token_server_that_is_away_is_worth_another_attempt(
+    home: Home, tokens: Served, guarded: Served
+) -> None:
+    home.declare(TOOLS, url=guarded.url, oauth=oauth(home, tokens, "s3cret-words"))
+    home.pin()
+    tokens.kill()
+    (error,) = calls(home, ("save", {"path": "a", "text": "b"}))
+    assert isinstance(error, NotConnectedError)
+    assert error.retry
+    assert home.done() == []
+
+
+@pytest.mark.parametrize("answers", ["http", "json"])
+@pytest.mark.parametrize("protocol", ["2026-07-28", "2025-11-25"])
+def test_a_call_that_is_given_up_when_its_server_is_gone_is_not_taken_for_unsent(
+    home: Home, answers: str, protocol: str
+) -> None:
+    with served("mcp_desk", answers, "0", LEDGER=str(home.ledger)) as server:
+        home.declare(TOOLS, url=server.url, protocol=protocol)
+        home.pin()
+
+        async def scenario() -> None:
+            servers = home.servers()
+            call = asyncio.create_task(servers.call("desk", "pause", {}, 1.0))
+            while "pause" not in home.done():
+                await asyncio.sleep(0.01)
+            # It hears nothing any more, and nobody else can be reached at its address.
+            server.process.send_signal(signal.SIGSTOP)
+            with pytest.raises(TimeoutError):
+                await call
+            server.kill()
+            await servers.close()
+
+        asyncio.run(scenario())

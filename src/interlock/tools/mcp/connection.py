@@ -249,8 +249,8 @@ class Connection:
     def _refusal(self, sending: Sending, where: str) -> Exception | None:
         """Why the call was certainly not made, where what happened on its way says so."""
         if sending.unauthorized:
-            why = self._secrets.without(sending.unauthorized)
-            return UnauthorizedError(f"{where}: no token was given: {why}")
+            why = f"{where}: no token was given: {self._secrets.without(sending.unauthorized)}"
+            return NotConnectedError(why) if sending.elsewhere else UnauthorizedError(why)
         if sending.status in (401, 403):
             return UnauthorizedError(f"{where}: the server does not let us in: {sending.status}.")
         if sending.status == 429:

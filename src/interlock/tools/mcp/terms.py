@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -135,7 +136,17 @@ class ServerTerms(_Terms):
         for name, value in secrets.items():
             if value is not None and not is_reference(value):
                 raise ValueError(f"{name} is a secret: refer to it by env:NAME or file:PATH")
+        if self.token or self.oauth or self.headers:
+            for name, url in {"url": self.url, "issuer": self.oauth and self.oauth.issuer}.items():
+                if url and not _is_private(url):
+                    raise ValueError(f"{name} is not https, and secrets go to it")
         return self
+
+
+def _is_private(url: str) -> bool:
+    """Whether nobody on the way can read along."""
+    host = urlsplit(url).hostname or ""
+    return url.startswith("https:") or host in ("localhost", "::1") or host.startswith("127.")
 
 
 class _File(_Terms):
