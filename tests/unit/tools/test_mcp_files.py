@@ -74,7 +74,15 @@ def test_a_file_says_what_we_say(tmp_path: Path) -> None:
             "servers.a.tools.t is called 'a_t' too",
         ),
         ("servers: {a: {command: x}, a: {command: y}}", "1:28"),
-        ("servers: {a: {oauth: {issuer: x}}}", "servers.a.oauth.client_secret: it is needed"),
+        (
+            "servers: {a: {url: https://b, oauth: {issuer: https://c, client_id: d}}}",
+            "servers.a.oauth: it needs either a client_secret or a private_key",
+        ),
+        (
+            "servers: {a: {oauth: {issuer: https://c, client_id: d, private_key: e}}}",
+            "private_key is a secret: refer to it by env:NAME",
+        ),
+        ("servers: {a: {oauth: {issuer: x}}}", "servers.a.oauth.client_id: it is needed"),
     ],
 )
 def test_what_a_file_may_not_say_is_told_with_its_place(

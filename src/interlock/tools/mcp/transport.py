@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import httpx2
-from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+from mcp.client.auth import OAuthClientProvider
+from mcp.client.auth.extensions.client_credentials import (
+    ClientCredentialsOAuthProvider,
+    PrivateKeyJWTOAuthProvider,
+    SignedJWTParameters,
+)
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CONNECTION_CLOSED
@@ -185,7 +190,7 @@ class _Authorized(httpx2.Auth):
 
     requires_response_body = True
 
-    def __init__(self, provider: ClientCredentialsOAuthProvider) -> None:
+    def __init__(self, provider: OAuthClientProvider) -> None:
         self._provider = provider
 
     async def async_auth_flow(
@@ -205,17 +210,32 @@ class _Authorized(httpx2.Auth):
 
 
 def _auth(url: str, terms: OAuthTerms, secrets: Secrets) -> httpx2.Auth:
-    return _Authorized(
-        ClientCredentialsOAuthProvider(
+    if terms.private_key is not None:
+        signed = SignedJWTParameters(
+            issuer=terms.client_id,
+            subject=terms.client_id,
+            signing_key=secrets.read("private_key", terms.private_key),
+            signing_algorithm=terms.algorithm,
+        )
+        by_key = PrivateKeyJWTOAuthProvider(
             server_url=url,
             storage=_Tokens(),
             client_id=terms.client_id,
-            client_secret=secrets.read("client_secret", terms.client_secret),
-            token_endpoint_auth_method=terms.method,
+            assertion_provider=signed.create_assertion_provider(),
             scope=terms.scope,
             issuer=terms.issuer,
         )
+        return _Authorized(by_key)
+    by_secret = ClientCredentialsOAuthProvider(
+        server_url=url,
+        storage=_Tokens(),
+        client_id=terms.client_id,
+        client_secret=secrets.read("client_secret", terms.client_secret or ""),
+        token_endpoint_auth_method=terms.method,
+        scope=terms.scope,
+        issuer=terms.issuer,
     )
+    return _Authorized(by_secret)
 
 
 @asynccontextmanager
