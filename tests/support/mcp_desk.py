@@ -48,6 +48,23 @@ class Desk(MCPServer):
         return tools
 
 
+class Door:
+    """Lets nobody in while there is a file STATUS, and answers the status in it."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        closed = LEDGER.with_name("STATUS")
+        if scope["type"] == "http" and closed.exists():
+            status = int(closed.read_text())
+            headers = [(b"retry-after", b"7")]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await self.app(scope, receive, send)
+
+
 class Verifier:
     """Takes the tokens of the token server, and no others."""
 
@@ -152,7 +169,7 @@ def tell(what: object) -> None:
 
 async def serve(server: Desk, listener: socket.socket, *, json_response: bool) -> None:
     """Serve over HTTP until killed, and say so when it begins."""
-    app = server.streamable_http_app(json_response=json_response)
+    app = Door(server.streamable_http_app(json_response=json_response))
     config = uvicorn.Config(app, log_level="error", lifespan="on")
     tell("serving")
     await uvicorn.Server(config).serve(sockets=[listener])

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from interlock.orchestrator.retry import retry_after_seconds
 from interlock.tools.effects import NotMadeError
 from interlock.tools.mcp.failure import (
     CallLostError,
     NotConnectedError,
+    RejectedError,
+    ThrottledError,
     UnauthorizedError,
 )
 from tests.support.mcp_home import Home, Served, served
@@ -138,6 +142,43 @@ def test_an_answer_that_is_too_long_is_not_read_to_its_end(home: Home, answers: 
         assert isinstance(long, CallLostError)
         assert not isinstance(long, NotMadeError)
         assert then == {"result": "3 of x"}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (401, UnauthorizedError),
+        (403, UnauthorizedError),
+        (429, ThrottledError),
+        (404, RejectedError),  # Without a session it is a server that knows no such thing.
+        (500, CallLostError),
+        (502, CallLostError),
+        (503, CallLostError),
+    ],
+)
+def test_what_a_status_says_of_the_call(
+    home: Home, desk: Served, status: int, expected: type[Exception]
+) -> None:
+    home.declare(TOOLS, url=desk.url, protocol="2026-07-28")
+    home.pin()
+
+    async def scenario() -> None:
+        servers = home.servers()
+        save = {"path": "a", "text": "b"}
+        await servers.call("desk", "save", save, SECONDS)
+        (home.folder / "STATUS").write_text(str(status))
+        with pytest.raises(expected) as caught:
+            await servers.call("desk", "save", save, SECONDS)
+        assert isinstance(caught.value, NotMadeError) == (status in (401, 403, 429))
+        if isinstance(caught.value, ThrottledError):
+            now = datetime(2026, 1, 1, tzinfo=UTC)
+            assert retry_after_seconds(caught.value, now) == 7
+        (home.folder / "STATUS").unlink()
+        await servers.call("desk", "save", save, SECONDS)
+        await servers.close()
+
+    asyncio.run(scenario())
+    assert len(home.done()) == 2
 
 
 @pytest.fixture
