@@ -33,6 +33,8 @@ demo: ## Run the support desk on messages; TRAIN=csv TICKETS=csv LIMIT=n INTERLO
 
 test: ## Run all tests; TESTS=path for some, JOBS=n at once, DATA=folder of recorded data
 	@$(DEV)
+	@sh scripts/set_up_npm.sh $(RUN) requirements/mcp $(VENV)/mcp-servers \
+		|| echo "test: the MCP servers from npm could not be installed; their tests are skipped"
 	@sh scripts/test.sh $(RUN) $(JOBS) $(TESTS) -- $(if $(DATA),--data "$(DATA)")
 
 check: ## Lint, format, types and layers, without changing anything
@@ -53,7 +55,7 @@ bench: ## Time ten-step runs and agents beside the peers, print ratios; PEERS=fo
 	@$(DEV)
 	@$(SET_UP) --venv $(BENCH_VENV) --lock requirements/bench.txt \
 		|| echo "bench: the peers could not be installed and are skipped"
-	@sh scripts/set_up_restate.sh $(RUN) $(BENCH_VENV) \
+	@sh scripts/set_up_npm.sh $(RUN) requirements/restate $(BENCH_VENV) \
 		|| echo "bench: the Restate server could not be installed and is skipped"
 	@$(RUN) -m benchmarks $(if $(PEERS),--peers "$(PEERS)") --peers-python $(BENCH_VENV)/bin/python \
 		$(if $(POSTGRES),--postgres)

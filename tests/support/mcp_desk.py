@@ -20,7 +20,6 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, TextContent, Tool, ToolAnnotations
-from pydantic import AnyHttpUrl
 
 LEDGER = Path(os.environ["LEDGER"])
 ISSUER = os.environ.get("ISSUER", "")
@@ -49,12 +48,29 @@ class Desk(MCPServer):
         return tools
 
 
+class Door:
+    """Lets nobody in while there is a file STATUS, and answers the status in it."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        closed = LEDGER.with_name("STATUS")
+        if scope["type"] == "http" and closed.exists():
+            status = int(closed.read_text())
+            headers = [(b"retry-after", b"7")]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await self.app(scope, receive, send)
+
+
 class Verifier:
     """Takes the tokens of the token server, and no others."""
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        revoked = LEDGER.with_name("REVOKED").exists()
-        if revoked or not token.startswith("good-"):
+        revoked = LEDGER.with_name("REVOKED")
+        if (revoked.exists() and token in revoked.read_text()) or not token.startswith("good-"):
             return None
         return AccessToken(token=token, client_id="interlock", scopes=["desk"])
 
@@ -62,13 +78,17 @@ class Verifier:
 def desk(port: int) -> Desk:
     """The server, which lets everybody in unless ISSUER is set."""
     if not ISSUER:
-        return Desk("desk")
-    auth = AuthSettings(
-        issuer_url=AnyHttpUrl(ISSUER),
-        resource_server_url=AnyHttpUrl(f"http://127.0.0.1:{port}/mcp"),
-        required_scopes=["desk"],
+        return Desk("desk", log_level="ERROR")
+    # As texts: an address that is a type of its own gets a slash at its end, and is another issuer.
+    auth = AuthSettings.model_validate(
+        {
+            "issuer_url": ISSUER,
+            "resource_server_url": f"http://127.0.0.1:{port}/mcp",
+            "required_scopes": ["desk"],
+            "validate_token_resource": False,
+        }
     )
-    return Desk("desk", auth=auth, token_verifier=Verifier())
+    return Desk("desk", log_level="ERROR", auth=auth, token_verifier=Verifier())
 
 
 def declare(server: Desk) -> None:
@@ -149,7 +169,7 @@ def tell(what: object) -> None:
 
 async def serve(server: Desk, listener: socket.socket, *, json_response: bool) -> None:
     """Serve over HTTP until killed, and say so when it begins."""
-    app = server.streamable_http_app(json_response=json_response)
+    app = Door(server.streamable_http_app(json_response=json_response))
     config = uvicorn.Config(app, log_level="error", lifespan="on")
     tell("serving")
     await uvicorn.Server(config).serve(sockets=[listener])

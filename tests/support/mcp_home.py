@@ -92,10 +92,10 @@ class Home:
         servers = self.servers()
         pin_new(servers, asyncio.run(review(servers)).findings)
 
-    def app(self) -> App:
+    def app(self, **more: Any) -> App:
         """An application with these tools."""
         store = f"sqlite:///{self.folder / 'journal.db'}"
-        return App("test", store=store, mcp=self.file)
+        return App("test", store=store, mcp=self.file, **more)
 
     def done(self) -> list[str]:
         """What reached the server, without the listings."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from interlock.orchestrator.retry import retry_after_seconds
 from interlock.tools.effects import NotMadeError
 from interlock.tools.mcp.failure import (
     CallLostError,
     NotConnectedError,
+    RejectedError,
+    ThrottledError,
     UnauthorizedError,
 )
 from tests.support.mcp_home import Home, Served, served
@@ -48,7 +53,7 @@ def calls(home: Home, *made: tuple[str, dict[str, Any]]) -> list[Any]:
         for tool, arguments in made:
             try:
                 found.append((await servers.call("desk", tool, arguments, SECONDS))[0])
-            except Exception as error:  # noqa: BLE001 - the test looks at what it was
+            except Exception as error:  # noqa: BLE001 - what it is, is asserted
                 found.append(error)
         await servers.close()
         return found
@@ -137,6 +142,43 @@ def test_an_answer_that_is_too_long_is_not_read_to_its_end(home: Home, answers: 
         assert isinstance(long, CallLostError)
         assert not isinstance(long, NotMadeError)
         assert then == {"result": "3 of x"}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (401, UnauthorizedError),
+        (403, UnauthorizedError),
+        (429, ThrottledError),
+        (404, RejectedError),  # Without a session it is a server that knows no such thing.
+        (500, CallLostError),
+        (502, CallLostError),
+        (503, CallLostError),
+    ],
+)
+def test_what_a_status_says_of_the_call(
+    home: Home, desk: Served, status: int, expected: type[Exception]
+) -> None:
+    home.declare(TOOLS, url=desk.url, protocol="2026-07-28")
+    home.pin()
+
+    async def scenario() -> None:
+        servers = home.servers()
+        save = {"path": "a", "text": "b"}
+        await servers.call("desk", "save", save, SECONDS)
+        (home.folder / "STATUS").write_text(str(status))
+        with pytest.raises(expected) as caught:
+            await servers.call("desk", "save", save, SECONDS)
+        assert isinstance(caught.value, NotMadeError) == (status in (401, 403, 429))
+        if isinstance(caught.value, ThrottledError):
+            now = datetime(2026, 1, 1, tzinfo=UTC)
+            assert retry_after_seconds(caught.value, now) == 7
+        (home.folder / "STATUS").unlink()
+        await servers.call("desk", "save", save, SECONDS)
+        await servers.close()
+
+    asyncio.run(scenario())
+    assert len(home.done()) == 2
 
 
 @pytest.fixture
@@ -232,10 +274,67 @@ def test_a_token_that_runs_out_meanwhile_is_refused_and_not_unknown(
         async def scenario() -> None:
             servers = home.servers()
             await servers.call("desk", "find", {"query": "x"}, SECONDS)
-            (home.folder / "REVOKED").touch()
+            (home.folder / "REVOKED").write_text("good-old-token")
             with pytest.raises(UnauthorizedError, match="401"):
                 await servers.call("desk", "save", {"path": "a", "text": "b"}, SECONDS)
             await servers.close()
 
         asyncio.run(scenario())
     assert home.done() == ["find x"]
+
+
+def test_a_call_that_is_lost_after_a_new_token_is_not_taken_for_refused(
+    home: Home, tokens: Served, guarded: Served
+) -> None:
+    tools = {**TOOLS, "die": {"effect": "write", "recovery": "never"}}
+    home.declare(tools, url=guarded.url, oauth=oauth(home, tokens, "s3cret-words"))
+    home.pin()
+
+    async def scenario() -> None:
+        servers = home.servers()
+        await servers.call("desk", "find", {"query": "x"}, SECONDS)
+        given = len((home.folder / "tokens").read_text().splitlines())
+        (home.folder / "REVOKED").write_text(f"good-{given}")
+        with pytest.raises(CallLostError):
+            await servers.call("desk", "die", {"when": "now"}, SECONDS)
+        assert len((home.folder / "tokens").read_text().splitlines()) == given + 1
+        await servers.close()
+
+    asyncio.run(scenario())
+    assert home.done() == ["find x", "die now"]
+
+
+def test_a_token_server_that_is_away_is_worth_another_attempt(
+    home: Home, tokens: Served, guarded: Served
+) -> None:
+    home.declare(TOOLS, url=guarded.url, oauth=oauth(home, tokens, "s3cret-words"))
+    home.pin()
+    tokens.kill()
+    (error,) = calls(home, ("save", {"path": "a", "text": "b"}))
+    assert isinstance(error, NotConnectedError)
+    assert error.retry
+    assert home.done() == []
+
+
+@pytest.mark.parametrize("answers", ["http", "json"])
+@pytest.mark.parametrize("protocol", ["2026-07-28", "2025-11-25"])
+def test_a_call_that_is_given_up_when_its_server_is_gone_is_not_taken_for_unsent(
+    home: Home, answers: str, protocol: str
+) -> None:
+    with served("mcp_desk", answers, "0", LEDGER=str(home.ledger)) as server:
+        home.declare(TOOLS, url=server.url, protocol=protocol)
+        home.pin()
+
+        async def scenario() -> None:
+            servers = home.servers()
+            call = asyncio.create_task(servers.call("desk", "pause", {}, 1.0))
+            while "pause" not in home.done():
+                await asyncio.sleep(0.01)
+            # It hears nothing any more, and nobody else can be reached at its address.
+            server.process.send_signal(signal.SIGSTOP)
+            with pytest.raises(TimeoutError):
+                await call
+            server.kill()
+            await servers.close()
+
+        asyncio.run(scenario())

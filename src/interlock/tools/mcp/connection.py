@@ -50,6 +50,8 @@ class Connection:
         self._listed_at = 0.0
         self._listing = asyncio.Lock()
         self._stale = False
+        self._calls = 0
+        self._retired = False
         self._over = asyncio.Event()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         # In a context of its own: that of the call which happens to be the first ends before it.
@@ -57,17 +59,33 @@ class Connection:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more can be sent over it."""
-        return self._over.is_set() or self._task.done()
+        """Whether nothing more is to be sent over it; calls under way may still end well."""
+        return self._retired or self._over.is_set() or self._task.done()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether all of it has ended."""
+        return self._task.done()
 
     async def ready(self) -> None:
         """Wait until it is open and its tools are known. Raises `NotMadeError`s."""
-        await asyncio.shield(self._ready)
+        try:
+            # Not the keeper's own limit: it tells only after it has ended the program.
+            async with asyncio.timeout(self._terms.connect_seconds):
+                await asyncio.shield(self._ready)
+        except TimeoutError as error:
+            raise self._late() from error
 
     async def close(self) -> None:
         """End it, and the program that was started for it. Repeatable."""
         self._over.set()
         await asyncio.wait({self._task})
+
+    def _retire(self) -> None:
+        """Take no more calls, and end it after those that are under way."""
+        self._retired = True
+        if not self._calls:
+            self._over.set()
 
     # The keeper: what is entered by a task is left by the same one.
 
@@ -119,10 +137,13 @@ class Connection:
         if refused is not None:
             return refused
         if isinstance(error, TimeoutError):
-            seconds = self._terms.connect_seconds
-            return NotConnectedError(f"{where} did not answer within {seconds:g} s.")
+            return self._late()
         why = sending.trouble or _told(error)
         return NotConnectedError(f"{where} cannot be reached: {self._secrets.without(why)}")
+
+    def _late(self) -> Exception:
+        seconds = self._terms.connect_seconds
+        return NotConnectedError(f"MCP server {self.name!r} did not answer within {seconds:g} s.")
 
     async def _heard(self, message: Any) -> None:
         """The server may say that its tools have changed."""
@@ -142,13 +163,15 @@ class Connection:
     async def _list_again(self) -> None:
         from interlock.tools.mcp.transport import SENDING, Sending
 
+        if self._client is None or self.is_over:
+            raise NotConnectedError(f"MCP server {self.name!r}: the connection ended.")
         sending = Sending()
         token = SENDING.set(sending)
         try:
             async with asyncio.timeout(self._terms.connect_seconds):
                 await self._list()
         except Exception as error:
-            self._over.set()
+            self._retire()
             raise self._why_not(error, sending) from error
         finally:
             SENDING.reset(token)
@@ -188,6 +211,7 @@ class Connection:
             raise NotConnectedError(f"{where}: the connection ended before the call was sent.")
         sending = Sending()
         token = SENDING.set(sending)
+        self._calls += 1
         try:
             result = await self._client.session.call_tool(
                 tool, arguments, read_timeout_seconds=seconds, allow_input_required=True
@@ -198,6 +222,9 @@ class Connection:
             raise CallLostError(f"{where}: {self._secrets.without(str(error))}") from error
         finally:
             SENDING.reset(token)
+            self._calls -= 1
+            if self._retired:
+                self._retire()
         return self._read(result, where)
 
     def _read(self, result: CallToolResult | Any, where: str) -> tuple[Any, Any]:
@@ -209,18 +236,21 @@ class Connection:
 
     def _failure(self, error: MCPError, sending: Sending, where: str) -> Exception:
         if sending.session_ended:
-            self._over.set()
+            self._retired = True
         refused = self._refusal(sending, where)
         if refused is not None:
             return refused
+        if sending.trouble or (sending.status or 0) >= 400:
+            # A server that has lost the session may say so in any way it likes.
+            self._retired = True
         said = sending.trouble or self._secrets.without(error.message)
         return _lost(error.code, said, where)
 
     def _refusal(self, sending: Sending, where: str) -> Exception | None:
         """Why the call was certainly not made, where what happened on its way says so."""
         if sending.unauthorized:
-            why = self._secrets.without(sending.unauthorized)
-            return UnauthorizedError(f"{where}: no token was given: {why}")
+            why = f"{where}: no token was given: {self._secrets.without(sending.unauthorized)}"
+            return NotConnectedError(why) if sending.elsewhere else UnauthorizedError(why)
         if sending.status in (401, 403):
             return UnauthorizedError(f"{where}: the server does not let us in: {sending.status}.")
         if sending.status == 429:

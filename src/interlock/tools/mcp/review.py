@@ -109,7 +109,8 @@ def _standing(servers: McpServers, server: str, tool: str, now: Pin | None) -> F
 def pin_new(servers: McpServers, findings: Iterable[Finding]) -> list[Finding]:
     """Accept all tools of which nothing was accepted before, and answer them.
 
-    What has changed since it was accepted is left as it is.
+    What has changed since it was accepted is left as it is. Raises `DeclarationError`, and accepts
+    nothing, where what `mcp.yaml` says of a tool does not fit it.
     """
     new = [each for each in findings if each.state == "new"]
     _write(servers, new)
@@ -120,7 +121,8 @@ def accept(servers: McpServers, finding: Finding, hash: str) -> Pin:
     """Accept one tool as its server describes it now, if that is what a person has read.
 
     `hash` is the hash of that, or at least as much of it as is shown. Raises `ConflictError` if it
-    is another, and `NotFoundError` if there is nothing to accept.
+    is another, `NotFoundError` if there is nothing to accept, and `DeclarationError` if what
+    `mcp.yaml` says of it does not fit it.
     """
     now = finding.now
     if now is None or finding.state == "undeclared":
@@ -142,6 +144,7 @@ def _write(servers: McpServers, findings: list[Finding]) -> None:
     pins = read_pins(servers.lock_file)
     for each in findings:
         if each.now is not None:
+            servers.check(each.server, each.tool, each.now)
             pins.setdefault(each.server, {})[each.tool] = each.now
     if findings:
         write_pins(servers.lock_file, pins)

@@ -43,6 +43,8 @@ class McpServers:
         self.file = file
         self._environment = environment
         self._connections: dict[tuple[int, str], Connection] = {}
+        # Those that others have taken the place of, until their last call has ended.
+        self._leaving: list[tuple[int, Connection]] = []
 
     @property
     def lock_file(self) -> Path:
@@ -54,6 +56,11 @@ class McpServers:
         for server, terms in self.terms.items():
             for tool, said in terms.tools.items():
                 yield governed_tool(self, server, tool, terms, said, self.pin(server, tool))
+
+    def check(self, server: str, tool: str, pin: Pin) -> None:
+        """Raise `DeclarationError` where what we say of a tool does not fit what it would be."""
+        terms = self.terms[server]
+        governed_tool(self, server, tool, terms, terms.tools[tool], pin)
 
     def pin(self, server: str, tool: str) -> Pin | None:
         """What was accepted of a tool."""
@@ -91,7 +98,11 @@ class McpServers:
     async def _connection(self, server: str) -> Connection:
         key = (id(asyncio.get_running_loop()), server)
         connection = self._connections.get(key)
-        if connection is None or connection.is_over:
+        if connection is not None and connection.is_over:
+            left = [each for each in self._leaving if not each[1].is_closed]
+            self._leaving = [*left, (key[0], connection)]
+            connection = None
+        if connection is None:
             connection = self._connections[key] = self._new(server)
         await connection.ready()
         return connection
@@ -117,8 +128,10 @@ class McpServers:
     async def close(self) -> None:
         """End the connections of this event loop. Repeatable; the next call makes them again."""
         here = id(asyncio.get_running_loop())
-        mine = [key for key in self._connections if key[0] == here]
-        await asyncio.gather(*(self._connections.pop(key).close() for key in mine))
+        mine = [self._connections.pop(key) for key in list(self._connections) if key[0] == here]
+        mine += [connection for loop, connection in self._leaving if loop == here]
+        self._leaving = [each for each in self._leaving if each[0] != here]
+        await asyncio.gather(*(connection.close() for connection in mine))
 
 
 def load_servers(file: str | Path, environment: Mapping[str, str] | None = None) -> McpServers:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -43,9 +44,7 @@ _SAID: Final = {
 
 
 class _Terms(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, coerce_numbers_to_str=True, populate_by_name=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class ToolTerms(_Terms):
@@ -85,24 +84,45 @@ class ToolTerms(_Terms):
         return self
 
 
+def _check_reference(name: str, value: str) -> None:
+    if not is_reference(value):
+        raise ValueError(f"{name} is a secret: refer to it by env:NAME or file:PATH")
+
+
 class OAuthTerms(_Terms):
-    """Client credentials (RFC 6749, section 4.4), for the authorization server `issuer` alone."""
+    """Client credentials (RFC 6749, section 4.4), for the authorization server `issuer` alone.
+
+    The client proves who it is by `client_secret`, or by what it signs with `private_key` (PEM) and
+    `algorithm` (RFC 7523, section 2.2).
+    """
 
     issuer: Url
     client_id: str
-    client_secret: str
+    client_secret: str | None = None
+    private_key: str | None = None
+    algorithm: Literal["RS256", "ES256", "EdDSA"] = "RS256"
     scope: str | None = None
     method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+
+    @model_validator(mode="after")
+    def _one_proof(self) -> OAuthTerms:
+        proofs = {"client_secret": self.client_secret, "private_key": self.private_key}
+        given = {name: value for name, value in proofs.items() if value is not None}
+        if len(given) != 1:
+            raise ValueError("it needs either a client_secret or a private_key")
+        for name, value in given.items():
+            _check_reference(name, value)
+        return self
 
 
 class ServerTerms(_Terms):
     """One server: a program that is started (`command`), or an address (`url`).
 
     `cwd` is where it is started, from the folder of the file; `log` is the file that its standard
-    error is appended to, else that is dropped. A value of `env` and `headers`, `token` and
-    `client_secret` may be `env:NAME` or `file:PATH`; the last two have to be. `timeout_seconds`
-    bounds a call of its tools, `connect_seconds` getting a connection and the list of its tools.
-    `recheck_seconds`: how old that list may be when a tool is called.
+    error is appended to, else that is dropped. A value of `env` and `headers` may be `env:NAME` or
+    `file:PATH`; `token` and the secrets of `oauth` have to be. `timeout_seconds` bounds a call of
+    its tools, `connect_seconds` getting a connection and the list of its tools. `recheck_seconds`:
+    how old that list may be when a tool is called.
     """
 
     command: str | None = None
@@ -133,11 +153,19 @@ class ServerTerms(_Terms):
                 raise ValueError(f"{name} is not for a server with a {way}")
         if self.token is not None and self.oauth is not None:
             raise ValueError("token and oauth exclude each other")
-        secrets = {"token": self.token, "client_secret": self.oauth and self.oauth.client_secret}
-        for name, value in secrets.items():
-            if value is not None and not is_reference(value):
-                raise ValueError(f"{name} is a secret: refer to it by env:NAME or file:PATH")
+        if self.token is not None:
+            _check_reference("token", self.token)
+        if self.token or self.oauth or self.headers:
+            for name, url in {"url": self.url, "issuer": self.oauth and self.oauth.issuer}.items():
+                if url and not _is_private(url):
+                    raise ValueError(f"{name} is not https, and secrets go to it")
         return self
+
+
+def _is_private(url: str) -> bool:
+    """Whether nobody on the way can read along."""
+    host = urlsplit(url).hostname or ""
+    return url.startswith("https:") or host in ("localhost", "::1") or host.startswith("127.")
 
 
 class _File(_Terms):
@@ -150,12 +178,14 @@ def read_terms(path: Path) -> dict[str, ServerTerms]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DeclarationError(f"{path}: it cannot be read: {error}.") from error
+    if not text.strip():
+        raise DeclarationError(f"{path}: it is empty; it needs `servers:` with at least one.")
     tree = read_tree(text, str(path))
     if tree.findings:
         lines = [f"{each.where()}: {each.sentence()}" for each in tree.findings]
         raise DeclarationError("\n".join(lines))
     if not isinstance(tree.root, Section):
-        raise DeclarationError(f"{path}: it needs `servers:` with at least one server.")
+        raise DeclarationError(f"{path}: it needs `servers:` with at least one.")
     located = Located(tree.root, str(path))
     try:
         servers = _File.model_validate(located.value()).servers

@@ -8,16 +8,22 @@ a second time but what was refused for want of a token.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import httpx2
-from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+from mcp.client.auth import OAuthClientProvider
+from mcp.client.auth.extensions.client_credentials import (
+    ClientCredentialsOAuthProvider,
+    PrivateKeyJWTOAuthProvider,
+    SignedJWTParameters,
+)
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CONNECTION_CLOSED
@@ -30,7 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SENDING", "Sending", "open_transport"]
 
-_SESSION_HEADER: Final = "mcp-session-id"
+_SESSION: Final = "mcp-session-id"
+_UNAVAILABLE: Final = frozenset({429, 500, 502, 503, 504})
 _NEVER_SENT: Final = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -42,18 +49,20 @@ _NEVER_SENT: Final = (
 
 @dataclass
 class Sending:
-    """What is known of one call on its way.
+    """What is known of the last request of a call on its way; one more is only made after a 401.
 
-    `not_sent` says why the request never left. `status` is that of the last answer of the server
-    itself, `retry_after` what it asked for. `unauthorized` says why there is no token.
+    `not_sent` says why it never left, `trouble` why it has no answer, `status` that of its answer,
+    `retry_after` what that asked for. `unauthorized` says why there is no token, and `elsewhere`
+    that the server which gives them could not be asked.
     """
 
     not_sent: str = ""
+    trouble: str = ""
     status: int | None = None
     retry_after: str | None = None
     session_ended: bool = False
     unauthorized: str = ""
-    trouble: str = ""
+    elsewhere: bool = False
 
 
 SENDING: ContextVar[Sending | None] = ContextVar("interlock_mcp_sending", default=None)
@@ -100,22 +109,39 @@ class WatchedTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send it once. Answers with a JSON-RPC error what the library would break on."""
         sending = SENDING.get() or Sending()
+        counts = self._is_request(request)
+        if counts:
+            sending.not_sent = sending.trouble = ""
+            sending.status, sending.session_ended = None, False
         try:
             response = await self._inner.handle_async_request(request)
-        except _NEVER_SENT as error:
-            sending.not_sent = _named(error)
-            return self._failed(request, sending.not_sent)
         except httpx2.TransportError as error:
-            sending.trouble = _named(error)
-            return self._failed(request, sending.trouble)
-        sending.not_sent = ""
-        if request.url == self._url and request.method == "POST":
+            why = _named(error)
+            if not counts:
+                sending.elsewhere = sending.elsewhere or request.url != self._url
+            elif isinstance(error, _NEVER_SENT):
+                sending.not_sent = why
+            else:
+                sending.trouble = why
+            return _failed(request, why)
+        if counts:
             sending.status = response.status_code
             sending.retry_after = response.headers.get("Retry-After")
-            sending.session_ended = (
-                response.status_code == 404 and _SESSION_HEADER in request.headers
-            )
+            sending.session_ended = response.status_code == 404 and _SESSION in request.headers
+        elif response.status_code in _UNAVAILABLE and request.url != self._url:
+            sending.elsewhere = True
         return self._bounded(response)
+
+    def _is_request(self, request: httpx2.Request) -> bool:
+        """Whether it is a request of the protocol, not a word about one that is under way.
+
+        A call that is given up is told to the server, and a stream that broke off is asked for
+        again: what becomes of those says nothing of the call.
+        """
+        if request.url != self._url or request.method != "POST":
+            return False
+        message: Any = json.loads(request.content)
+        return isinstance(message, dict) and {"id", "method"} <= cast("Any", message).keys()
 
     def _bounded(self, response: httpx2.Response) -> httpx2.Response:
         # The library bounds each event of a stream by itself.
@@ -125,14 +151,14 @@ class WatchedTransport(httpx2.AsyncBaseTransport):
             response.stream = _Bounded(stream, None if streams else self._most_bytes)
         return response
 
-    def _failed(self, request: httpx2.Request, why: str) -> httpx2.Response:
-        error = {"code": CONNECTION_CLOSED, "message": why}
-        body = {"jsonrpc": "2.0", "id": None, "error": error}
-        return httpx2.Response(502, json=body, request=request)
-
     async def aclose(self) -> None:
         """Close all connections."""
         await self._inner.aclose()
+
+
+def _failed(request: httpx2.Request, why: str) -> httpx2.Response:
+    body = {"jsonrpc": "2.0", "id": None, "error": {"code": CONNECTION_CLOSED, "message": why}}
+    return httpx2.Response(502, json=body, request=request)
 
 
 def _named(error: Exception) -> str:
@@ -164,7 +190,7 @@ class _Authorized(httpx2.Auth):
 
     requires_response_body = True
 
-    def __init__(self, provider: ClientCredentialsOAuthProvider) -> None:
+    def __init__(self, provider: OAuthClientProvider) -> None:
         self._provider = provider
 
     async def async_auth_flow(
@@ -184,17 +210,32 @@ class _Authorized(httpx2.Auth):
 
 
 def _auth(url: str, terms: OAuthTerms, secrets: Secrets) -> httpx2.Auth:
-    return _Authorized(
-        ClientCredentialsOAuthProvider(
+    if terms.private_key is not None:
+        signed = SignedJWTParameters(
+            issuer=terms.client_id,
+            subject=terms.client_id,
+            signing_key=secrets.read("private_key", terms.private_key),
+            signing_algorithm=terms.algorithm,
+        )
+        by_key = PrivateKeyJWTOAuthProvider(
             server_url=url,
             storage=_Tokens(),
             client_id=terms.client_id,
-            client_secret=secrets.read("client_secret", terms.client_secret),
-            token_endpoint_auth_method=terms.method,
+            assertion_provider=signed.create_assertion_provider(),
             scope=terms.scope,
             issuer=terms.issuer,
         )
+        return _Authorized(by_key)
+    by_secret = ClientCredentialsOAuthProvider(
+        server_url=url,
+        storage=_Tokens(),
+        client_id=terms.client_id,
+        client_secret=secrets.read("client_secret", terms.client_secret or ""),
+        token_endpoint_auth_method=terms.method,
+        scope=terms.scope,
+        issuer=terms.issuer,
     )
+    return _Authorized(by_secret)
 
 
 @asynccontextmanager
@@ -214,7 +255,7 @@ async def open_transport(
 def _program(terms: ServerTerms, secrets: Secrets, folder: Path, stack: AsyncExitStack) -> Any:
     parameters = StdioServerParameters(
         command=terms.command or "",
-        args=[secrets.read("args", each) for each in terms.args],
+        args=list(terms.args),
         env={name: secrets.read(f"env.{name}", value) for name, value in terms.env.items()},
         cwd=folder / terms.cwd,
     )
