@@ -207,6 +207,14 @@ def _effect_denied(scene: Scene) -> str:
     return f"The call of tool {scene.called()} was not allowed: {scene.failure()}{by}."
 
 
+def _effect_deduplicated(scene: Scene) -> str:
+    why = "in the same ask" if scene.get("reason") == "same_ask" else f"by run {scene.get('run')}"
+    return (
+        f"The call of tool {scene.called()} is the same as effect {scene.get('first')}, made {why}:"
+        f" it was not made again.{scene.excerpt('Result', scene.body)}"
+    )
+
+
 def _approval_given(scene: Scene) -> str:
     return f"{scene.by()} approved it; another person has to approve it too."
 
@@ -373,6 +381,7 @@ _TELLERS: Final[Mapping[str, Callable[[Scene], str]]] = {
     "effect_failed": _effect_failed,
     "effect_attempt_failed": _effect_attempt_failed,
     "effect_denied": _effect_denied,
+    "effect_deduplicated": _effect_deduplicated,
     "approval_given": _approval_given,
     "approval_granted": _approval_granted,
     "call_edited": _call_edited,

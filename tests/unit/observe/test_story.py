@@ -123,6 +123,12 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
         "The call of tool 'pay' was not allowed: policy 'never' forbids it (policies: 'never').",
     ),
     (
+        "effect_deduplicated", "/pay#2",
+        {"tool": "pay", "first": "effect_1", "run": "run_1", "reason": "same_ask"}, "paid",
+        ("The call of tool 'pay' is the same as effect effect_1, made in the same ask: it was not "
+         'made again. Result: "paid".'),
+    ),
+    (
         "approval_given", "/pay#1", {"by": "ana"}, None,
         "ana approved it; another person has to approve it too.",
     ),
