@@ -21,7 +21,7 @@ EXAMPLE := $(PRODUCT) --lock requirements/example.txt --or requirements/dev.txt
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench simulate lock clean
+.PHONY: help demo test conformance check format bench simulate lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,11 @@ test: ## Run all tests; TESTS=path for some, JOBS=n at once, DATA=folder of reco
 	@sh scripts/set_up_npm.sh $(RUN) requirements/mcp $(VENV)/mcp-servers \
 		|| echo "test: the MCP servers from npm could not be installed; their tests are skipped"
 	@sh scripts/test.sh $(RUN) $(JOBS) $(TESTS) -- $(if $(DATA),--data "$(DATA)")
+
+conformance: ## Run the official suite of the Model Context Protocol, from npm
+	@$(DEV)
+	@sh scripts/set_up_npm.sh $(RUN) requirements/mcp $(VENV)/mcp-servers
+	@$(RUN) -m pytest -q tests/acceptance/test_mcp*conformance.py
 
 check: ## Lint, format, types and layers, without changing anything
 	@$(DEV)

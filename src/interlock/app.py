@@ -40,6 +40,7 @@ from interlock.orchestrator.client import Client
 from interlock.orchestrator.collector import rarer_collections
 from interlock.orchestrator.executor import Executor, ExecutorOptions, Lease
 from interlock.orchestrator.gateway import Gateway
+from interlock.orchestrator.offered import Offer, make_offer
 from interlock.orchestrator.start import StartOptions
 from interlock.tools.effects import Autonomy, EffectClass, Recovery
 from interlock.tools.masking.logs import mask_logs
@@ -112,6 +113,7 @@ class App:
         self.version = version
         self.policies = None if policies is None else Path(policies)
         self.contracts: dict[str, Contract] = {}
+        self.offers: dict[str, Offer] = {}
         self._runner: asyncio.Runner | None = None
         self.models = dict(models or {})
         if contracts is not None:
@@ -277,6 +279,20 @@ class App:
             asker = self.asker(clock)
             for contract in limited:
                 asker.refuse_unpriced(contract)
+
+    def offer(self, client: str, *tools: Tool[..., Any]) -> str:
+        """Offer tools over MCP to an agent that is not ours, and to nobody else.
+
+        `client` is the name of its API key, or the client of its OAuth token; `local` is whoever
+        calls where nobody is asked who they are. Each call is a run of agent `mcp:<client>`, which
+        is answered: policies and a contract may name it. Raises `DeclarationError`.
+        """
+        offer = make_offer(client, tools, self.contracts)
+        if offer.agent.name in self.agents:
+            raise DeclarationError(f"client {client!r} is offered tools twice: name them at once.")
+        self.agents[offer.agent.name] = offer.agent
+        self.offers[client] = offer
+        return offer.agent.name
 
     def asker(self, clock: Clock) -> Asker:
         """What asks models for the runs of one executor."""

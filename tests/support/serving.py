@@ -151,9 +151,9 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, *arguments: str, name: str = "server") -> Iterator[Served]:
+def served(folder: Path, *arguments: str, name: str = "server", app: str = APP) -> Iterator[Served]:
     """A server on the journal in `folder`, killed at the end of the block if it still runs."""
-    process = spawn("serve", "--app", APP, "--port", "0", *arguments, folder=folder, name=name)
+    process = spawn("serve", "--app", app, "--port", "0", *arguments, folder=folder, name=name)
     try:
         server = Served(folder, process, name)
     except BaseException:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import json
 import typing
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii
@@ -86,6 +87,10 @@ class Codec(Generic[T]):
         """The value as plain Python: models and dataclasses as dicts, all else as it is."""
         return self._adapter.dump_python(value)
 
+    def plain(self, value: T, what: str) -> Any:
+        """The value as what its JSON reads back as, without its type. Raises as `encode`."""
+        return json.loads(self.encode(value, what))
+
     def decode(self, body: bytes, what: str) -> T:
         """Read a value back. Raises `InvalidInputError` with every wrong field."""
         try:
@@ -112,9 +117,9 @@ class Codec(Generic[T]):
                 problems=problems(error),
             ) from error
 
-    def json_schema(self) -> dict[str, Any]:
-        """The type's JSON Schema."""
-        return self._adapter.json_schema()
+    def json_schema(self, *, written: bool = False) -> dict[str, Any]:
+        """The type's JSON Schema: of what is read, or of what `encode` writes."""
+        return self._adapter.json_schema(mode="serialization" if written else "validation")
 
 
 @functools.lru_cache(maxsize=4096)

@@ -13,14 +13,15 @@ import typer
 from typer.core import TyperGroup
 
 from interlock.cli import (
+    api_keys,
     budget,
     contracts,
     effects,
     inbox,
-    keys,
     mcp,
     runs,
     serving,
+    serving_mcp,
     starting,
     steering,
     tools,
@@ -89,7 +90,8 @@ _COMMANDS = (
     tools,
     mcp,
     vault,
-    keys,
+    api_keys,
+    serving_mcp,
 )
 for _commands in _COMMANDS:
     _commands.register(app)

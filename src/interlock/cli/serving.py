@@ -53,6 +53,12 @@ def _serve(
             help="Ask callers for an OAuth token; the file says whose are taken.",
         ),
     ] = None,
+    mcp_wait: Annotated[
+        float,
+        typer.Option(
+            min=0, max=60, metavar="SECONDS", help="How long a call over MCP is waited for."
+        ),
+    ] = 20.0,
 ) -> None:
     """Execute an app's runs and serve the HTTP API until SIGTERM or Ctrl-C, then drain."""
     from datetime import timedelta
@@ -66,6 +72,7 @@ def _serve(
         host=host,
         port=port,
         auth=AuthOptions.of(keys, tokens),
+        mcp_wait_seconds=mcp_wait,
         hosts=tuple(allow_host or ()),
         concurrency=concurrency,
         grace=timedelta(seconds=grace),
@@ -96,6 +103,8 @@ def _execute(app: object, options: object) -> None:
     # Of their own accord these two log every request, with addresses that may hold secrets.
     for library in ("uvicorn", "httpx"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    # What it warns of names sessions, and who knows a session's name is one step nearer to it.
+    logging.getLogger("mcp").setLevel(logging.ERROR)
     loaded = cast("App", app)
     agents = ", ".join(sorted(loaded.agents)) or "none"
 

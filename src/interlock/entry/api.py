@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from interlock.entry.auth import Authenticator
@@ -24,17 +25,26 @@ from interlock.entry.runs import runs_router
 from interlock.entry.service import Service
 from interlock.errors import InterlockError
 
+if TYPE_CHECKING:
+    from interlock.entry.mcp_server import McpGateway
+
 __all__ = ["build_api", "guarded_api"]
 
+_MCP_PATH: Final = "/mcp"
 _PLACES: Final = {"body": "", "query": "query.", "path": "path.", "header": "header."}
 _BY_STATUS: Final = {404: "no_such_path", 405: "method_not_allowed", 400: "malformed_request"}
 
 
 def guarded_api(
-    service: Service, hosts: Iterable[str], authenticator: Authenticator | None = None
+    service: Service,
+    hosts: Iterable[str],
+    authenticator: Authenticator | None = None,
+    gateway: McpGateway | None = None,
 ) -> ASGIApp:
     """The API behind its door. `hosts`: the names that a request may ask for."""
     api = build_api(service, authenticator)
+    if gateway is not None:
+        api.router.routes.append(Route(_MCP_PATH, endpoint=gateway))
     return Door(api, hosts=hosts, clock=service.clock, authenticator=authenticator)
 
 
@@ -70,8 +80,7 @@ def _operation_id(route: APIRoute) -> str:
 
 async def _interlock_error(request: Request, error: InterlockError) -> Response:
     service: Service = request.app.state.service
-    if service.failure() is not None:
-        service.stop.set()
+    service.stop_if_failed()
     return error_response(error)
 
 

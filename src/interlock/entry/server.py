@@ -15,9 +15,10 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Generator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
@@ -30,6 +31,9 @@ from interlock.entry.listener import listen
 from interlock.entry.service import Service
 from interlock.errors import InvalidInputError
 from interlock.orchestrator.executor import ExecutorOptions
+
+if TYPE_CHECKING:
+    from interlock.entry.mcp_server import McpGateway
 
 __all__ = ["ServeOptions", "serve"]
 
@@ -45,7 +49,7 @@ class ServeOptions:
     `port` 0 takes a free one. `auth` says where callers' credentials are looked up: without it
     nobody is asked who they are, which is possible on an address of this machine only. `hosts` are
     further names that requests may ask for. `grace` bounds the drain; `concurrency` how many runs
-    execute at once.
+    execute at once. `mcp_wait_seconds` is how long a call over MCP is waited for.
     """
 
     host: str = "127.0.0.1"
@@ -54,6 +58,7 @@ class ServeOptions:
     hosts: tuple[str, ...] = ()
     concurrency: int = 200
     grace: timedelta = timedelta(seconds=30)
+    mcp_wait_seconds: float = 20.0
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host) and not self.auth.wanted:
@@ -82,7 +87,12 @@ async def serve(app: App, options: ServeOptions, announce: Callable[[str], None]
         # The drain is ours, since the API answers meanwhile; what is left then is given up at once.
         async with app.executor(executing, grace=timedelta(0)) as local:
             service = Service(local, clock, options.grace)
-            await _serve(service, _server(service, options, known), listener, announce)
+            gateway = _gateway(app, service, options)
+            server = _server(service, options, known, gateway)
+            async with AsyncExitStack() as stack:
+                if gateway is not None:
+                    await stack.enter_async_context(gateway.running())
+                await _serve(service, server, listener, announce, stack)
             failure = service.failure()
             if failure is not None:
                 raise failure
@@ -93,6 +103,7 @@ async def _serve(
     server: _Server,
     listener: socket.socket,
     announce: Callable[[str], None],
+    stack: AsyncExitStack,
 ) -> None:
     with _signals(service):
         serving = asyncio.create_task(server.serve([listener]))
@@ -101,14 +112,29 @@ async def _serve(
         await _until_stopped(service, serving)
         _log.info("draining for at most %g s", service.grace.total_seconds())
         await service.drain()
+        # Clients of sessions keep a stream open, for which the server would wait.
+        await stack.aclose()
         server.should_exit = True
         await serving
 
 
-def _server(service: Service, options: ServeOptions, known: Authenticator | None) -> _Server:
+def _gateway(app: App, service: Service, options: ServeOptions) -> McpGateway | None:
+    if not app.offers:
+        return None
+    from interlock.entry.mcp_server import McpGateway
+
+    return McpGateway(app.name, app.offers, service, wait_seconds=options.mcp_wait_seconds)
+
+
+def _server(
+    service: Service,
+    options: ServeOptions,
+    known: Authenticator | None,
+    gateway: McpGateway | None,
+) -> _Server:
     hosts = allowed_hosts(options.host, options.hosts)
     config = uvicorn.Config(
-        guarded_api(service, hosts, known),
+        guarded_api(service, hosts, known, gateway),
         lifespan="off",
         ws="none",
         log_config=None,

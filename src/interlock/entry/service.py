@@ -60,6 +60,11 @@ class Service:
         """Why the journal or the executor cannot go on, if so."""
         return self.local.journal.failure or self.local.executor.failure
 
+    def stop_if_failed(self) -> None:
+        """End the server when the journal or the executor cannot go on."""
+        if self.failure() is not None:
+            self.stop.set()
+
     def check_open(self) -> None:
         """Raises why nothing new is taken: `RequestError` while the server stops, or the failure
         of the journal.

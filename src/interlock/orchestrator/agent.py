@@ -5,22 +5,30 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import rfc8785
 from pydantic import BaseModel, ValidationError
 
 from interlock.base.codec import Codec, codec_for, describe, hints
+from interlock.contract.contract import Contract
 from interlock.contract.grounding import GroundingTerms
 from interlock.contract.masking import MaskingTerms
 from interlock.errors import DeclarationError, InvalidInputError
 
-__all__ = ["Agent", "declare_agent", "same_input"]
+__all__ = ["Agent", "TermsOf", "declare_agent", "same_input"]
 
 
 _NO_MASKING: Final = MaskingTerms()
 _NO_GROUNDING: Final = GroundingTerms()
+
+
+TermsOf = Callable[[Contract], tuple[MaskingTerms, GroundingTerms]]
+
+
+def _terms_of(contract: Contract) -> tuple[MaskingTerms, GroundingTerms]:
+    return contract.masking, contract.grounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +36,8 @@ class Agent:
     """A declared agent.
 
     `concurrency`: how many of its runs may execute at once, or None for no limit of its own.
-    `takes_input`: whether the function has a second parameter.
+    `takes_input`: whether the function has a second parameter. `terms_of`: what a contract means
+    for this agent, where that is not just what it says.
     """
 
     name: str
@@ -41,6 +50,16 @@ class Agent:
     concurrency: int | None
     masking: MaskingTerms = _NO_MASKING
     grounding: GroundingTerms = _NO_GROUNDING
+    terms_of: TermsOf = field(default=_terms_of, repr=False)
+
+    def under(self, contract: Contract | None) -> Agent:
+        """The agent under the contract of one of its runs."""
+        if contract is None:
+            return self
+        masking, grounding = self.terms_of(contract)
+        if (masking, grounding) == (self.masking, self.grounding):
+            return self
+        return replace(self, masking=masking, grounding=grounding)
 
     def sensitive_in(self, part: str) -> dict[str, list[str]]:
         """The header field that has views hide what is sensitive in its `input` or `result`."""
@@ -59,6 +78,7 @@ def declare_agent(
     concurrency: int | None = None,
     masking: MaskingTerms = _NO_MASKING,
     grounding: GroundingTerms = _NO_GROUNDING,
+    terms_of: TermsOf = _terms_of,
 ) -> Agent:
     """Check an agent's declaration and build it.
 
@@ -92,6 +112,7 @@ def declare_agent(
         concurrency=concurrency,
         masking=masking,
         grounding=grounding,
+        terms_of=terms_of,
     )
 
 

@@ -8,7 +8,6 @@ begins anew, under the present contract.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from interlock.base.codec import canonical, codec_for
@@ -18,10 +17,9 @@ from interlock.journal.event import Draft
 from interlock.journal.guard import Append, Commit
 from interlock.journal.rows import RunRow
 from interlock.journal.store import Store
-from interlock.orchestrator.agent import Agent
 from interlock.orchestrator.history import History
 
-__all__ = ["ContractPins", "contract_stream", "under"]
+__all__ = ["ContractPins", "contract_stream"]
 
 
 def contract_stream(digest: str) -> str:
@@ -92,12 +90,3 @@ class ContractPins:
     def of_run(self, row: RunRow) -> Contract | None:
         """The contract that a run was last claimed under."""
         return self.of(row.agent, self._claimed_under(row))
-
-
-def under(agent: Agent, contract: Contract | None) -> Agent:
-    """The agent with the terms of a run's contract."""
-    if contract is None:
-        return agent
-    if agent.masking == contract.masking and agent.grounding == contract.grounding:
-        return agent
-    return replace(agent, masking=contract.masking, grounding=contract.grounding)

@@ -38,7 +38,7 @@ from interlock.orchestrator.history import History, at_path, person_in
 from interlock.orchestrator.loop import RunLoop, user_line
 from interlock.orchestrator.mailbox import Mailbox
 from interlock.orchestrator.operation import UNSET, DurableFuture, Operation, OperationHost
-from interlock.orchestrator.pinning import ContractPins, under
+from interlock.orchestrator.pinning import ContractPins
 from interlock.orchestrator.repeated import AskedWrites
 from interlock.orchestrator.waits import ChildOperation, TimerOperation
 from interlock.tools.provenance import Sources
@@ -188,7 +188,7 @@ class Session(OperationHost):
         """Replay what is recorded, then go live. Called once, from a callback of the host loop."""
         try:
             self.contract = self.services.contracts.of(self.agent_name, self.history.contract())
-            self.agent = under(self.agent, self.contract)
+            self.agent = self.agent.under(self.contract)
             context = copy_context()
             self._root = self._loop.begin(self._body_of(self), context)
             self._pump()
