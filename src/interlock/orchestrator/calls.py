@@ -94,6 +94,7 @@ class EffectOperation(Operation):
         "fresh",
         "late",
         "log",
+        "look_at_us",
         "looking_up",
         "made",
         "permit",
@@ -126,6 +127,8 @@ class EffectOperation(Operation):
         self.claim: Claim | None = None
         self.followers: list[Write] = []
         self.made: bytes | None = None
+        # When the effect that holds the claim is looked at again.
+        self.look_at_us: int | None = None
         # The effect that this call was the same as.
         self.deduplicated = ""
         # True only between the acknowledged intent and the call, in the process that wrote it.
@@ -329,7 +332,9 @@ class EffectOperation(Operation):
             return self.log.not_before_us or None
         if self.log.state == "unknown" and not self.log.asked:
             return max(self.log.unknown_since_us + self._settle_us(), self.log.not_before_us)
-        return None if self.permitting is None else self.permitting.due_us()
+        if self.permitting is not None and self.permitting.asked:
+            return self.permitting.due_us()
+        return self.look_at_us
 
     def _settle_us(self) -> int:
         pause_us = 0 if self.log.cannot_tells == 0 else _LOOKUP_PAUSE_US << self.log.cannot_tells
@@ -379,7 +384,8 @@ class EffectOperation(Operation):
             return
         first, entry = found
         if entry is None:
-            self.arm(self.session.clock.now_us() + claim.pause_us())
+            self.look_at_us = claim.next_look_us(self.session.clock.now_us())
+            self.arm(self.look_at_us)
             return
         result = result_of(entry)
         if result is None:

@@ -26,7 +26,7 @@ from interlock.tools.tool import Tool
 __all__ = ["AskedWrites", "Claim", "Write", "deduplicated", "result_of"]
 
 _US = timedelta(microseconds=1)
-_FIRST_LOOK = timedelta(milliseconds=200)
+_SHORTEST_PAUSE = timedelta(milliseconds=200)
 _LONGEST_PAUSE = timedelta(seconds=30)
 
 
@@ -116,7 +116,7 @@ class Claim:
         self._scope = scope
         self._digest = digest
         self._number = 0
-        self._looks = 0
+        self._since_us = 0
 
     @classmethod
     def of(
@@ -153,8 +153,8 @@ class Claim:
         effect = self._store.effect(intent.event.header["effect_key"])
         if effect is None or effect.state == "failed":
             self._number += 1
-            self._looks = 0
             return None
+        self._since_us = effect.intended_at_us
         if effect.state != "completed" or effect.result_position is None:
             return str(effect.effect_key), None
         return str(effect.effect_key), self._store.entry(effect.result_position)
@@ -163,11 +163,14 @@ class Claim:
         claimed: Sequence[Sequence[str]] = entry.event.header.get("unique", ())
         return [self._scope, self._key] in [list(pair) for pair in claimed]
 
-    def pause_us(self) -> int:
-        """How long until the next look at an effect that is still on its way."""
-        self._looks += 1
-        pause = _FIRST_LOOK * 2 ** min(self._looks - 1, 16)
-        return min(pause, _LONGEST_PAUSE) // _US
+    def next_look_us(self, now_us: int) -> int:
+        """When to look again at an effect that is still on its way.
+
+        A quarter of its age from now, so that whoever waits for long looks rarely, also when the
+        run rests in between and knows nothing of earlier looks.
+        """
+        pause_us = max(_SHORTEST_PAUSE // _US, (now_us - self._since_us) // 4)
+        return now_us + min(pause_us, _LONGEST_PAUSE // _US)
 
 
 def deduplicated(write: Write, first: str, run: str, result: bytes | None, reason: str) -> Draft:
