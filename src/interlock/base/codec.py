@@ -75,7 +75,11 @@ class Codec(Generic[T]):
         `MAX_PAYLOAD_BYTES`.
         """
         try:
-            body = self._serializer.to_json(value, warnings="error")
+            if self._exact and type(value) is self.kind:
+                # Such a value fits: to ask for warnings takes longer than to write most values.
+                body = self._serializer.to_json(value)
+            else:
+                body = self._serializer.to_json(value, warnings="error")
         except (PydanticSerializationError, ValueError) as error:
             raise NotRecordableError(
                 f"{what}: a value of type {type(value).__name__} cannot be recorded as "
