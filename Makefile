@@ -21,7 +21,7 @@ EXAMPLE := $(PRODUCT) --lock requirements/example.txt --or requirements/dev.txt
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format bench simulate lock clean
+.PHONY: help demo test conformance check format bench simulate storm lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,11 @@ bench: ## Time ten-step runs and agents beside the peers, print ratios; PEERS=fo
 simulate: ## Run generated agents on virtual time and crash at every commit; AGENTS=n SEED=n
 	@$(DEV)
 	@$(RUN) -m interlock.testing.simulate --agents $(AGENTS) $(if $(SEED),--seed $(SEED))
+
+storm: ## Have people decide at once while the executor is killed; KILLS=n RUNS=n SEED=n
+	@$(DEV)
+	@APPROVAL_KILLS=$(or $(KILLS),60) APPROVAL_RUNS=$(or $(RUNS),400) APPROVAL_SEED=$(or $(SEED),1) \
+		$(RUN) -m pytest -q -s tests/acceptance/test_approvals_killed.py
 
 lock: ## Write the lock files again after a change of pyproject.toml; UPGRADE=1 for newer versions
 	@$(DEV)

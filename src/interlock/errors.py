@@ -27,6 +27,7 @@ names the thing, the reason and the remedy, and `fields` with the identifiers in
     │   │   ├── LoopFoundError       a model went round in circles
     │   │   └── BudgetExhaustedError a budget would not cover what the model wanted
     │   └── RunFailedError           a run that somebody waits for did not complete
+    ├── NotEntitledError             a person may not decide what they want to decide
     ├── RefusedError                 a guard of the journal refused a commit
     ├── StorageError                 an operator acts; nothing acknowledged is lost
     │   ├── StorageFullError         no space is left
@@ -59,6 +60,7 @@ __all__ = [
     "LoopFoundError",
     "ModelFailedError",
     "NotAllowedError",
+    "NotEntitledError",
     "NotFoundError",
     "NotRecordableError",
     "OutcomeError",
@@ -269,6 +271,12 @@ class RunFailedError(OutcomeError):
     """A run whose result was asked for ended as failed or cancelled, or is parked."""
 
     code = "run_failed"
+
+
+class NotEntitledError(InterlockError):
+    """A person may not decide this: others hold the role that is asked, as the message says."""
+
+    code = "forbidden"
 
 
 class RefusedError(InterlockError):

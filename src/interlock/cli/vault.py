@@ -16,7 +16,7 @@ from interlock.errors import NotFoundError
 if TYPE_CHECKING:
     from interlock.tools.masking.vault import Vault
 
-__all__ = ["register"]
+__all__ = ["open_vault_at", "register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +43,8 @@ def _key(
     print_line(f"{key_id}:{base64.b64encode(SystemClock().random_bytes(32)).decode()}")
 
 
-def _open(location: str) -> Vault:
+def open_vault_at(location: str) -> Vault | None:
+    """The vault beside a journal, or None. Raises `VaultError` without its key."""
     import os
     from pathlib import Path
 
@@ -53,11 +54,18 @@ def _open(location: str) -> Vault:
 
     path = database_path(location)
     if not Path(vault_path(path)).exists():
+        return None
+    return open_vault(path, os.environ, SystemClock())
+
+
+def _open(location: str) -> Vault:
+    vault = open_vault_at(location)
+    if vault is None:
         raise NotFoundError(
-            f"there is no vault beside the journal {path!r}: no run of it had a contract with "
+            f"there is no vault beside the journal {location!r}: no run of it had a contract with "
             "masking.handles. Give the journal with --store."
         )
-    return open_vault(path, os.environ, SystemClock())
+    return vault
 
 
 def _erase(

@@ -8,7 +8,6 @@ say themselves who they are, as on the command line.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -21,6 +20,7 @@ from interlock.entry.service import Service
 from interlock.errors import NotFoundError
 from interlock.journal.rows import BudgetRow, EffectRow, InboxRow, RunRow
 from interlock.limits.budget import account_owner
+from interlock.orchestrator.entitled import check_entitled, names_role
 from interlock.orchestrator.start import DEFAULT_TENANT
 
 __all__ = [
@@ -127,21 +127,17 @@ class Caller:
         """Those of the accounts that are theirs."""
         return [row for row in rows if self.sees_account(row.account)]
 
-    def check_holds(self, task: InboxRow) -> None:
-        """Raise `RequestError` when a task asks a role that they do not have.
+    def check_holds(self, task: InboxRow, by: str) -> None:
+        """Raise when a task asks a role that they, or whose name they give, do not have.
 
-        The file of people says who has it, where it names the role; else the caller's credential.
+        The file of people says who has it, where it names the role (`NotEntitledError`); else the
+        caller's credential does (`RequestError`).
         """
-        who = self.identity
-        if who is None or not task.role:
-            return
-        roles = self._service.local.executor.gateway.roles
-        if roles is not None and task.role in roles.roles:
-            today = datetime.fromtimestamp(self._service.clock.now_us() / 1e6, UTC).date()
-            holds = roles.acts_for(who.name, task.role, today) is not None
-        else:
-            holds = task.role in who.roles
-        if not holds:
+        who, roles = self.identity, self._service.local.executor.gateway.roles
+        if names_role(roles, task):
+            question = self._service.client.question(task)
+            check_entitled(task, question, by, roles, self._service.clock.now_us())
+        elif who is not None and task.role and task.role not in who.roles:
             raise RequestError(
                 "forbidden", f"{who.name} does not have the role {task.role!r}, which is asked."
             )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
 from interlock.entry.access import Decider, IdempotencyKey, OpenService, Reader, ReadingService
-from interlock.entry.requests import DecisionRequest, EffectsQuery, InboxQuery, ResolutionRequest
+from interlock.entry.requests import (
+    DecisionRequest,
+    EffectsQuery,
+    InboxQuery,
+    ResolutionRequest,
+    ShowQuery,
+)
 from interlock.entry.runs import MessageView
+from interlock.entry.service import Service
 from interlock.observe.view import (
     EffectList,
     TaskList,
@@ -26,6 +34,7 @@ def inbox_router() -> APIRouter:
     router.add_api_route(
         "", _list_tasks, response_model=TaskList, summary="List questions to people, oldest first"
     )
+    router.add_api_route("/{task}", _show_task, response_model=TaskView, summary="Show a question")
     router.add_api_route(
         "/{task}/decision",
         _decide,
@@ -63,8 +72,23 @@ async def _list_tasks(
     states = tuple(query.state) or ("open",)
     rows = service.store.inbox(states, query.limit + 1, tenant=caller.tenant, after=query.after)
     page = rows[: query.limit]
-    shown = [task_view(service.store, row, reveal=query.reveal) for row in page]
+    unseal = _unsealing(service)
+    shown = [task_view(service.store, row, reveal=query.reveal, unseal=unseal) for row in page]
     return TaskList(tasks=shown, next=page[-1].id if len(rows) > query.limit else None)
+
+
+async def _show_task(
+    service: ReadingService, caller: Reader, task: str, query: Annotated[ShowQuery, Query()]
+) -> TaskView:
+    """Show an inbox task. With `reveal` the card of an approval has the values themselves."""
+    caller.check_reveal(query.reveal)
+    row = caller.task(task)
+    return task_view(service.store, row, reveal=query.reveal, unseal=_unsealing(service))
+
+
+def _unsealing(service: Service) -> Callable[[str, Any], Any] | None:
+    vault = service.local.executor.vault
+    return None if vault is None else vault.shown
 
 
 async def _decide(
@@ -75,7 +99,7 @@ async def _decide(
     It takes a person who has the role that is asked; they cannot give another's name.
     """
     by = caller.by(body.by)
-    caller.check_holds(caller.task(task))
+    caller.check_holds(caller.task(task), by)
     await service.client.decide(task, body.choice, note=body.note, value=body.value, by=by)
     return task_view(service.store, service.client.inbox_task(task))
 

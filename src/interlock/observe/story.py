@@ -354,9 +354,14 @@ def _vault_erased(scene: Scene) -> str:
     return f"{scene.by()} had the vault erase what it kept for person {scene.get('person')}{why}."
 
 
+def _people_declared(_: Scene) -> str:
+    return "The executor began with other people: who holds which role, and who acts for whom."
+
+
 _TELLERS: Final[Mapping[str, Callable[[Scene], str]]] = {
     "run_queued": _queued,
     "vault_erased": _vault_erased,
+    "people_declared": _people_declared,
     "run_claimed": _claimed,
     "run_suspended": _suspended,
     "run_completed": _completed,

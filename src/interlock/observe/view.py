@@ -8,7 +8,7 @@ Secrets and personal data are masked, unless the caller says `reveal`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -311,12 +311,21 @@ def event_view(entry: Entry | Event, *, bodies: bool = False, reveal: bool = Fal
     )
 
 
-def task_view(store: Store, row: InboxRow, *, reveal: bool = False) -> TaskView:
+def task_view(
+    store: Store,
+    row: InboxRow,
+    *,
+    reveal: bool = False,
+    unseal: Callable[[str, Any], Any] | None = None,
+) -> TaskView:
     """An inbox task with its question, and its decision once there is one.
 
     With `reveal` as it will be executed: for a person who is to decide about the very values.
+    `unseal` then says what the handles in a run's value stand for (`Vault.shown`).
     """
     asked = _asked(store, row, reveal=reveal)
+    if reveal and unseal is not None:
+        asked = unseal(row.run, asked)
     decided = _fields_at(store, row.decision_position)
     details: Any = asked.get("details")
     if row.kind in _DETAILS:

@@ -244,7 +244,8 @@ class Client:
         """Answer an inbox task. It is decided when this returns; nobody can decide it again.
 
         Raises `NotFoundError`, `InvalidInputError` for a choice that is not offered, and
-        `ConflictError` when it is not open any more (the message says who decided).
+        `ConflictError` when it is not open any more (the message says who decided), or is about a
+        call that nobody approved in time.
         """
         row = self.inbox_task(task)
         question = self.question(row)
@@ -260,6 +261,13 @@ class Client:
             raise InvalidInputError(
                 f"inbox task {task}: an edit needs the call's arguments as a JSON object; give "
                 "them all, those that stay too (`--value` on the command line)."
+            )
+        # The journal would refuse the call all the same; nobody is told "decided" for nothing.
+        over = row.due_at_us is not None and self._clock.now_us() >= row.due_at_us
+        if row.kind == "approval" and row.state == "open" and over:
+            raise ConflictError(
+                f"inbox task {task}: its time to approve is over, and the call is not made.",
+                task=task,
             )
         answer: dict[str, Any] = {"choice": choice, "note": note, "value": value}
         if row.kind == "effect":

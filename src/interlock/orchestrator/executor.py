@@ -38,6 +38,7 @@ from interlock.orchestrator.pinning import ContractPins
 from interlock.orchestrator.run import agent_body
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.start import first_claim
+from interlock.people.declared import declaration
 
 if TYPE_CHECKING:
     from interlock.contract import Contract
@@ -138,6 +139,7 @@ class Executor:
         nudged = self._nudged = asyncio.Event()
         self._empty = asyncio.Event()
         self._changes = self.journal.store.changes()
+        await self._declare_people()
         self._admission.recover()
         self.nudge()
         while not (self._draining or self.failure):
@@ -146,6 +148,12 @@ class Executor:
         await self._until_empty()
         if self.failure:
             raise self.failure
+
+    async def _declare_people(self) -> None:
+        """Let doors that have no more than the journal know who may decide."""
+        declared = declaration(self.journal.store, self.gateway.roles)
+        if declared is not None:
+            await self.journal.commit(declared)
 
     def drain(self) -> None:
         """Take no more runs, let operations in flight end, then let `run` return. Repeatable."""

@@ -113,11 +113,8 @@ class Gateway:
         """
         if self.roles is None or not role:
             return person, ""
-        holder = self.roles.acts_for(person, role, today)
-        if holder is not None:
-            return holder, ""
-        holders = ", ".join(self.roles.roles.get(role, ())) or "nobody"
-        return None, f"{person or 'nobody'} does not hold the role {role!r}; {holders} do"
+        why_not = self.roles.why_not(person, role, today)
+        return (None, why_not) if why_not else (self.roles.acts_for(person, role, today), "")
 
 
 def load_gateway(

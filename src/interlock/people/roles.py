@@ -59,6 +59,17 @@ class Roles(BaseModel):
                 return given.giver
         return None
 
+    def why_not(self, person: str, role: str, today: date) -> str:
+        """Why `person` may not act in `role` on a day, and who may; empty when they may."""
+        if self.acts_for(person, role, today) is not None:
+            return ""
+        holders = ", ".join(self.roles.get(role, ())) or "nobody"
+        why = f"{person or 'nobody'} does not hold the role {role!r}; {holders} do"
+        ended = [d for d in self.delegations if (d.taker, d.role) == (person, role)]
+        for given in sorted(ended, key=lambda given: given.until)[-1:]:
+            why += f" (what {given.giver} delegated to {person} ended with {given.until})"
+        return why
+
     def problems(self, asked: Iterable[str]) -> list[str]:
         """What is wrong, in sentences: `asked` are the roles that policies name."""
         wanted = {role for role in asked if role}

@@ -146,6 +146,10 @@ TOLD: list[tuple[str, str, dict[str, Any], Any, str]] = [
         "ana had the vault erase what it kept for person cust-7: asked for.",
     ),
     (
+        "people_declared", "", {}, {"roles": {"billing-team": ["ana"]}, "delegations": []},
+        "The executor began with other people: who holds which role, and who acts for whom.",
+    ),
+    (
         "plan_accepted", "/plan:1#1",
         {"plan": 1, "approved_by": "ana", "steps": [{"id": "fetch"}, {"id": "send"}]},
         {"goal": "Refund it.", "plan": {"steps": []}},

@@ -11,6 +11,7 @@ is on disk before it is answered, so that a replay finds the handles that the jo
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import re
@@ -51,6 +52,13 @@ class Vault:
     def for_run(self, run: str, person: str, kinds: Collection[Kind] = KINDS) -> RunVault:
         """The values of one run, kept for a person (by the name that erases them)."""
         return RunVault(self, run, self._owner(person), kinds)
+
+    def shown(self, run: str, value: Any) -> Any:
+        """A run's recorded JSON value as its tools are given it, for a person with the right.
+
+        What was erased, and what only looks like a handle, stays as it is. Repeatable.
+        """
+        return self.for_run(run, "").show_value(value)
 
     def erase(self, person: str) -> int:
         """Erase what is kept for a person, and the value itself if `person` is one (an address).
@@ -278,6 +286,18 @@ class RunVault:
         if handle not in self._opened:
             self._opened[handle] = self._vault.open(self.run, stored)
         return self._opened[handle]
+
+    def show_value(self, value: Any) -> Any:
+        """A JSON value with each of its texts revealed, but for what was erased."""
+
+        def shown(match: re.Match[str]) -> str:
+            try:
+                return self._value(match[0])
+            except BodyErasedError:
+                return match[0]
+
+        with self._vault.alone():
+            return _mapped(value, functools.partial(HANDLE.sub, shown))
 
     def seal_value(self, value: Any) -> Any:
         """A JSON value with each of its texts sealed; names of fields stay."""

@@ -19,8 +19,8 @@ __all__ = ["Statement", "read_statements"]
 # White space, comments, texts with their escapes, and everything else up to the next of these.
 _TOKEN = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"|;|[^";/]+|/|"', re.DOTALL)
 _KNOWN = frozenset({"id", "approval", "within", "two_persons", "log_only", "reason"})
-_SPAN = re.compile(r"([1-9][0-9]{0,3})([mhd])")
-_UNITS: Final = MappingProxyType({"m": "minutes", "h": "hours", "d": "days"})
+_SPAN = re.compile(r"([1-9][0-9]{0,3})([smhd])")
+_UNITS: Final = MappingProxyType({"s": "seconds", "m": "minutes", "h": "hours", "d": "days"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ def _ask(place: str, marks: dict[str, str], effect: str) -> Ask | None:
     within = marks.get("within", "1d")
     span = _SPAN.fullmatch(within)
     if span is None:
-        _refuse(place, f"@within({within!r}) is no span; write 30m, 4h or 3d.")
+        _refuse(place, f"@within({within!r}) is no span; write 90s, 30m, 4h or 3d.")
     return Ask(
         role=marks["approval"],
         within=timedelta(**{_UNITS[span[2]]: int(span[1])}),
