@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
@@ -59,13 +59,16 @@ class _Service:
 
     async def pay(self, request: Request) -> JSONResponse:
         recovery, key = request.url.path.strip("/"), request.headers["idempotency-key"]
-        body = (await request.body()).decode()
+        try:
+            body = (await request.body()).decode()
+        except ClientDisconnect:  # It was killed before it had asked for anything.
+            return JSONResponse({"paid": False})
         if recovery == "lookup" or (recovery, key) not in self._made:
             os.write(self._file, f"{json.dumps([recovery, key, body])}\n".encode())
             os.fsync(self._file)
             self._made.add((recovery, key))
         # Late enough that a kill finds the caller waiting for it.
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
         return JSONResponse({"paid": True})
 
     async def find(self, request: Request) -> JSONResponse:
