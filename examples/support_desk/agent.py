@@ -14,20 +14,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_ai import Agent
 
 from interlock import App, Retry, Run
-from interlock.errors import AskFailedError
+from interlock.errors import AskFailedError, NotAllowedError
 
 from .answer import TicketAnswer, ticket_agent
 from .decider import OFFLINE, Decision, NearestExamples
 from .desk_model import model_named
 from .handbook import Handbook, HandbookEntry, fill_in
 from .helpdesk import RefusedError, Ticket
-from .tools import DeskSource, DeskTools, declare_tools
+from .tools import DeskSource, DeskTools, RefundSource, declare_tools
 
 __all__ = ["DEFAULT_FLOOR", "NONE_OF_THESE", "Incoming", "Triage", "desk_app"]
 
 DEFAULT_FLOOR: Final = 0.30
 NONE_OF_THESE: Final = "none of these"
 _CONTRACTS: Final = Path(__file__).parent / "contracts"
+_POLICIES: Final = Path(__file__).parent / "policies"
 _READING: Final = Retry(attempts=8, base=timedelta(seconds=0.5), give_up_on=(RefusedError,))
 _EXAMPLES_SHOWN: Final = 3
 _CATEGORIES_OFFERED: Final = 5
@@ -44,8 +45,9 @@ class Incoming(BaseModel):
 class Triage(BaseModel):
     """The agent's result: what was decided about a ticket, by whom, and what was made of it.
 
-    `confidence` is the model's, 0 to 1, whoever decided. `message`, `follow_up` and `refund` are
-    ids at the help desk.
+    `confidence` is the model's, 0 to 1, whoever decided. `message` and `follow_up` are ids
+    at the help desk, `refund` is one at the refund service. `not_refunded` is why money that the
+    handbook would have paid back was not.
     """
 
     ticket: str
@@ -57,6 +59,14 @@ class Triage(BaseModel):
     message: str
     follow_up: str | None
     refund: str | None
+    not_refunded: str | None = None
+
+
+class _Paid(NamedTuple):
+    """What came of paying back: the refund's id, or why there is none where one was due."""
+
+    refund: str | None = None
+    problem: str | None = None
 
 
 class _Asked(NamedTuple):
@@ -75,19 +85,27 @@ def desk_app(
     decider: NearestExamples,
     handbook: Handbook,
     *,
+    refunds: RefundSource,
     store: str,
     floor: float = DEFAULT_FLOOR,
     model: str = OFFLINE,
 ) -> App:
     """The application with its agent `triage`.
 
-    `desk` answers the help desk to use, `store` is the journal's URL. The model of the name `model`
-    decides; a decision whose confidence is below `floor` (0: never, above 1: always) goes to a
-    person. Raises `DeskModelError` for a model that cannot be used.
+    `desk` and `refunds` answer the services to use, `store` is the journal's URL. The vault needs
+    its key, in the environment or in the file that INTERLOCK_VAULT_KEY_FILE names. The model of the
+    name `model` decides; a decision whose confidence is below `floor` (0: never, above 1: always)
+    goes to a person. Raises `DeskModelError` for a model that cannot be used.
     """
     deciding = model_named(model, decider, handbook)
-    app = App("support-desk", store=store, contracts=_CONTRACTS, models={model: deciding})
-    tools = declare_tools(app, desk)
+    app = App(
+        "support-desk",
+        store=store,
+        contracts=_CONTRACTS,
+        policies=_POLICIES,
+        models={model: deciding},
+    )
+    tools = declare_tools(app, desk, refunds)
     agent = ticket_agent(deciding, decider, handbook)
 
     async def read_ticket(ticket: str) -> Ticket:
@@ -105,7 +123,8 @@ def desk_app(
             category, reply = await _ask_person(run, ticket, said, decider, handbook), None
         entry = handbook.entry(category)
         message, follow_up = await _carry_out(run, tools, ticket, entry, category, reply)
-        refund = await _pay_back(run, tools, ticket) if entry.refund else None
+        pay_to = None if answer is None else answer.pay_to
+        paid = await _pay_back(run, tools, ticket, pay_to) if entry.refund else _Paid()
         person = reply is None
         run.outcome("escalated" if person else "drafted" if entry.ending == "draft" else "resolved")
         return Triage(
@@ -117,7 +136,8 @@ def desk_app(
             ending="draft" if entry.ending == "draft" else "sent",
             message=message,
             follow_up=follow_up,
-            refund=refund,
+            refund=paid.refund,
+            not_refunded=paid.problem,
         )
 
     _ = triage
@@ -188,9 +208,18 @@ async def _carry_out(
     return message, await run.call(tools.open_follow_up, ticket.id, title=title, text=text)
 
 
-async def _pay_back(run: Run, tools: DeskTools, ticket: Ticket) -> str | None:
-    """Pay back what the customer bought last; the refund's id, None when nothing was bought."""
+async def _pay_back(run: Run, tools: DeskTools, ticket: Ticket, pay_to: str | None) -> _Paid:
+    """Pay back what the customer bought last, where there is something and nobody says no.
+
+    It goes to the account that it was paid from. Where the message names another, that is what is
+    asked for: a person decides, since the customer directory does not know it.
+    """
     purchase = await run.call(tools.last_purchase, ticket.customer) if ticket.customer else None
     if purchase is None:
-        return None
-    return await run.call(tools.refund, ticket.id, account=purchase.account, cents=purchase.cents)
+        return _Paid(None, "nothing was bought")
+    account = pay_to or purchase.account
+    try:
+        paid = await run.call(tools.refund, ticket.id, account=account, cents=purchase.cents)
+    except NotAllowedError as refused:
+        return _Paid(None, refused.message)
+    return _Paid(paid)

@@ -44,6 +44,12 @@ class TicketAnswer(BaseModel):
         min_length=1,
         description="The reply, with {customer} and {reference} for the name and the reference.",
     )
+    pay_to: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Where the customer wants money to go, word for word; null when the message "
+        "names no account or address for it.",
+    )
 
 
 class SimilarMessage(BaseModel):

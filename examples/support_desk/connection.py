@@ -1,14 +1,14 @@
-"""The way to the help desk of a home, wherever it listens at the moment.
+"""The way to the services of a home, wherever they listen at the moment.
 
-A help desk that was restarted has another address. Each use asks for the present one, so that a
-process that works at the desk outlives the desk's restarts.
+One that was restarted has another address. Each use asks for the present one, so that a
+process that works with them outlives their restarts.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Generic, Protocol, Self, TypeVar
 
 from .helpdesk import (
     HelpDesk,
@@ -17,34 +17,50 @@ from .helpdesk import (
     address_of,
     read_account,
 )
+from .refunds import RefundService, read_token
 
-__all__ = ["DeskConnection", "patiently"]
+__all__ = ["DeskConnection", "RefundConnection", "patiently"]
 
 T = TypeVar("T")
 # A desk may be away for half a minute.
 _PAUSES_SECONDS: Final = (0.25, 0.5, 1, *[2] * 14)
 
 
-class DeskConnection:
-    """Signed in at the help desk in `home` as `account`; an asynchronous context manager.
+class Used(Protocol):
+    """A client that is to be closed."""
 
-    Calling it answers the help desk to use now, and raises `UnreachableError` while there is none.
-    It belongs to one event loop.
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        ...
+
+
+C = TypeVar("C", bound=Used)
+
+
+class _Connection(Generic[C]):
+    """A client of the service in `home`, made by `make` for the address that it has at present.
+
+    An asynchronous context manager. Calling it answers the client to use now, and raises
+    `UnreachableError` while there is no service. It belongs to one event loop.
     """
 
-    def __init__(self, home: Path, account: str) -> None:
-        """Raises `TrackerError` when there is no such account."""
+    def __init__(self, home: Path, make: Callable[[str], C]) -> None:
         self._home = home
-        self._account = read_account(home, account)
-        self._desks: dict[str, HelpDesk] = {}
+        self._make = make
+        self._clients: dict[str, C] = {}
 
-    def __call__(self) -> HelpDesk:
+    def __call__(self) -> C:
         url = address_of(self._home)
         if url is None:
-            raise UnreachableError(f"no help desk is served from {self._home}; start it")
-        if url not in self._desks:
-            self._desks[url] = HelpDesk(url, self._account)
-        return self._desks[url]
+            raise UnreachableError(f"nothing is served from {self._home}; start it")
+        if url not in self._clients:
+            self._clients[url] = self._make(url)
+        return self._clients[url]
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,9 +72,25 @@ class DeskConnection:
         trace: TracebackType | None,
     ) -> None:
         # Those of earlier addresses too, which requests may have been using until now.
-        for desk in self._desks.values():
-            await desk.__aexit__(kind, error, trace)
-        self._desks.clear()
+        for client in self._clients.values():
+            await client.__aexit__(kind, error, trace)
+        self._clients.clear()
+
+
+class DeskConnection(_Connection[HelpDesk]):
+    """Signed in at the help desk in `home` as `account`."""
+
+    def __init__(self, home: Path, account: str) -> None:
+        """Raises `TrackerError` when there is no such account."""
+        signed_in = read_account(home, account)
+        super().__init__(home, lambda url: HelpDesk(url, signed_in))
+
+
+class RefundConnection(_Connection[RefundService]):
+    """The refund service in `home`, with its token."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home, lambda url: RefundService(url, read_token(home)))
 
 
 async def patiently(request: Callable[[], Awaitable[T]]) -> T:

@@ -6,6 +6,7 @@ the same home. One that has finished starts afresh.
 
 import asyncio
 import hashlib
+import os
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing
@@ -19,18 +20,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from interlock import ExecutorOptions, LocalExecutor, StartOptions
 from interlock.journal.rows import RunFilter
+from interlock.tools.masking.vault_keys import KEY_FILE_VARIABLE, KEY_VARIABLE
 
 from .agent import Incoming, Triage, desk_app
-from .connection import DeskConnection, patiently
+from .connection import DeskConnection, RefundConnection, patiently
 from .decider import OFFLINE, NearestExamples
 from .desk_model import check_model
 from .handbook import Handbook, read_handbook
 from .helpdesk import count_actions, ensure_running
-from .home import DEFAULT_HOME, HANDBOOK, MODEL_VARIABLE, DeskHome, HomeError, Orders
+from .home import (
+    DEFAULT_HOME,
+    ELSEWHERE,
+    HANDBOOK,
+    MODEL_VARIABLE,
+    TICKETS,
+    DeskHome,
+    HomeError,
+    Orders,
+)
 from .intake import CUSTOMERS, PURCHASES, open_tickets
 from .labelled import Labelled, LabelledError, read_labelled
 from .model_use import read_model_use
+from .refunds import ensure_refunds
 from .report import Report, tell
+from .script import answer_approvals, read_approvals
 
 __all__ = ["demo"]
 
@@ -72,10 +85,14 @@ def demo(
     began = time.monotonic()
     check_model(model)
     examples, messages = read_labelled(train), read_labelled(tickets, limit=limit)
+    files = [train, tickets]
+    if tickets == TICKETS:
+        messages = [*messages, *read_labelled(ELSEWHERE)][:limit]
+        files.append(ELSEWHERE)
     orders = Orders(
         train=str(train.absolute()),
         tickets=str(tickets.absolute()),
-        contents=_digest(train, tickets),
+        contents=_digest(*files),
         limit=limit,
         floor=floor,
         model=model,
@@ -85,6 +102,8 @@ def demo(
     console = Console(highlight=False)
     with place.sole_user(), NearestExamples(examples) as decider:
         _settle_in(place, orders, console, is_default=home is None)
+        if KEY_VARIABLE not in os.environ:
+            os.environ[KEY_FILE_VARIABLE] = str(place.vault_key())
         scene = _Scene(
             home=place,
             messages=messages,
@@ -142,9 +161,12 @@ def _run(scene: _Scene, began: float) -> Report:
     with ExitStack() as stack:
         # Not necessarily the one that is started here: it may have been restarted meanwhile.
         stack.callback(scene.home.stop_desk)
+        refunds = ensure_refunds(scene.home.refunds)
+        stack.callback(refunds.stop)
         running = ensure_running(scene.home.desk)
         stack.callback(running.stop)
         scene.console.print(f"Roundup answers at {running.url}.")
+        scene.console.print(f"The refund service answers at {refunds.url}.")
         return asyncio.run(_work(scene, began))
 
 
@@ -154,10 +176,12 @@ async def _work(scene: _Scene, began: float) -> Report:
     async with AsyncExitStack() as stack:
         intake = await stack.enter_async_context(DeskConnection(home.desk, "intake"))
         desk = await stack.enter_async_context(DeskConnection(home.desk, "agent"))
+        refunds = await stack.enter_async_context(RefundConnection(home.refunds))
         app = desk_app(
             desk,
             scene.decider,
             scene.handbook,
+            refunds=refunds,
             store=home.store,
             floor=scene.floor,
             model=scene.model,
@@ -167,7 +191,7 @@ async def _work(scene: _Scene, began: float) -> Report:
         with _progress(scene.console) as progress:
             labels = await _take_in(scene.messages, intake, executor, progress)
             await _until_settled(executor, len(labels), progress)
-        return await _report(desk, executor, labels, scene.model, began)
+        return await _report(desk, refunds, executor, labels, scene.model, began)
 
 
 async def _furnish(scene: _Scene) -> None:
@@ -210,19 +234,23 @@ async def _until_settled(executor: LocalExecutor, runs: int, progress: Progress)
     while _show(executor, progress, handled) < runs:
         if executor.executor.failure is not None:
             raise executor.executor.failure
+        await answer_approvals(executor.client)
         await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _show(executor: LocalExecutor, progress: Progress, handled: TaskID) -> int:
     counts = executor.store.run_counts()
     ended = sum(counts.get(state, 0) for state in _ENDED)
-    waiting = len(executor.store.inbox(limit=_ALL))
+    # Calls that need an approval are answered by the demo's script.
+    tasks = executor.store.inbox(limit=_ALL)
+    waiting = sum(task.kind != "approval" for task in tasks)
     progress.update(handled, completed=ended + waiting, note=f"{waiting} with a person")
     return ended + waiting
 
 
 async def _report(
     desk: DeskConnection,
+    refunds: RefundConnection,
     executor: LocalExecutor,
     labels: dict[str, str],
     model: str,
@@ -230,6 +258,7 @@ async def _report(
 ) -> Report:
     seconds = time.monotonic() - began
     tickets = await patiently(lambda: desk().tickets())
+    paid = await patiently(lambda: refunds().find())
     store, client = executor.store, executor.client
     done = store.runs(RunFilter(states=("completed",), limit=_ALL))
     inbox = store.inbox(limit=_ALL)
@@ -241,7 +270,11 @@ async def _report(
             *(row.id for row in ended_badly),
             *(task.run for task in inbox if task.kind != "escalation"),
         ),
-        tally=await patiently(lambda: count_actions(desk(), author="agent")),
+        tally=await patiently(
+            lambda: count_actions(desk(), author="agent", refunded=[one.ticket for one in paid])
+        ),
+        refunds=paid,
+        approvals=read_approvals(store),
         tags={ticket.id: ", ".join(ticket.tags) for ticket in tickets},
         labels=labels,
         use=read_model_use(store, model),

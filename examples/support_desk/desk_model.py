@@ -4,6 +4,7 @@ Either is a Pydantic AI model, asked by the same agent under the same contract.
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,6 +26,8 @@ from .handbook import Handbook
 __all__ = ["DeskModelError", "NearestExamplesModel", "check_model", "model_named"]
 
 _SYSTEM: Final = "support-desk"
+# Where a message names an account or an address, a model sees a handle for it.
+_HANDLE: Final = re.compile(r"\b(?:iban|email)#[0-9]+")
 
 
 class DeskModelError(Exception):
@@ -76,8 +79,13 @@ class NearestExamplesModel(Model):
         decision = self._decider.decide(text)
         found = decision.category
         entry = self._handbook.anything_else if found is None else self._handbook.entry(found)
+        named = _HANDLE.search(text) if entry.refund else None
         return TicketAnswer(
-            category=found, queue=entry.queue, confidence=decision.confidence, reply=entry.reply
+            category=found,
+            queue=entry.queue,
+            confidence=decision.confidence,
+            reply=entry.reply,
+            pay_to=named and named[0],
         )
 
 

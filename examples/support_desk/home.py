@@ -3,15 +3,19 @@
 | in the home | what |
 |---|---|
 | `desk/`, `desk.lock`, `desk.log`, `desk.ready.json` | Roundup and its process |
-| `journal.db` and its side files | the journal of the agent's runs |
+| `refunds/`, `refunds.lock`, … (likewise) | the refund service and its process |
+| `journal.db` and its side files | the journal of the agent's runs, and its vault |
+| `vault.key` | what opens the vault; for the owner alone |
 | `demo.lock` | held by the demo that works in it |
 | `orders.json` | what it works with (examples, messages, floor, model), and whether it is done |
 
 A folder that holds anything else is not taken for a home.
 """
 
+import base64
 import fcntl
 import json
+import secrets
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -25,6 +29,7 @@ from .helpdesk import find_running
 
 __all__ = [
     "DEFAULT_HOME",
+    "ELSEWHERE",
     "HANDBOOK",
     "HOME_VARIABLE",
     "MODEL_VARIABLE",
@@ -38,12 +43,14 @@ __all__ = [
 _DATA: Final = Path(__file__).parent / "data"
 TRAIN: Final = _DATA / "train.csv"
 TICKETS: Final = _DATA / "tickets.csv"
+# Messages that ask for money; the demo works on them after the example's own.
+ELSEWHERE: Final = _DATA / "elsewhere.csv"
 HANDBOOK: Final = _DATA / "handbook.md"
 DEFAULT_HOME: Final = Path(".interlock") / "support_desk"
 HOME_VARIABLE: Final = "SUPPORT_DESK_HOME"
 MODEL_VARIABLE: Final = "INTERLOCK_MODEL"
 
-_OWN: Final = ("desk", "desk.*", "journal.db*", "orders.*")
+_OWN: Final = ("desk", "desk.*", "refunds", "refunds.*", "journal.db*", "vault.*", "orders.*")
 
 
 class HomeError(Exception):
@@ -76,6 +83,11 @@ class DeskHome:
     def desk(self) -> Path:
         """The help desk's own home."""
         return self.folder / "desk"
+
+    @property
+    def refunds(self) -> Path:
+        """The refund service's own home."""
+        return self.folder / "refunds"
 
     @property
     def journal(self) -> Path:
@@ -123,11 +135,22 @@ class DeskHome:
                 ) from None
             yield
 
+    def vault_key(self) -> Path:
+        """The file with the vault's key, made the first time: for INTERLOCK_VAULT_KEY_FILE."""
+        path = self.folder / "vault.key"
+        if not path.exists():
+            unfinished = path.with_suffix(".part")
+            unfinished.touch(mode=0o600)
+            unfinished.write_text(f"demo:{base64.b64encode(secrets.token_bytes(32)).decode()}")
+            unfinished.replace(path)
+        return path
+
     def stop_desk(self) -> None:
-        """End the process that serves the home's help desk, if there is one. Repeatable."""
-        running = find_running(self.desk)
-        if running is not None:
-            running.stop()
+        """End what serves the home's help desk and its refunds, if anything does. Repeatable."""
+        for service in (self.desk, self.refunds):
+            running = find_running(service)
+            if running is not None:
+                running.stop()
 
     def clear(self) -> None:
         """Stop the home's help desk and remove what the home holds. Repeatable."""

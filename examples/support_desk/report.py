@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from .agent import Triage
 from .helpdesk import Tally
 from .home import HOME_VARIABLE, DeskHome
 from .model_use import ModelUse
+from .refunds import Refund
+from .script import Approvals
 
 __all__ = ["Report", "tell"]
 
@@ -24,13 +26,16 @@ class Report:
     `triages` are the results of completed runs, by run; `waiting` the runs that wait for a person's
     word on a ticket; `stuck` those that failed, are parked, or wait for a person's word on an
     unknown outcome. `tally` and `tags` (the tag by ticket) are the help desk's word, `labels` the
-    right category by ticket. `use` is what the model took. `seconds` are this process's alone.
+    right category by ticket. `refunds` are the refund service's word, `approvals` how the demo's
+    script answered. `use` is what the model took. `seconds` are this process's alone.
     """
 
     triages: Mapping[str, Triage]
     waiting: tuple[str, ...]
     stuck: tuple[str, ...]
     tally: Tally
+    refunds: Sequence[Refund]
+    approvals: Approvals
     tags: Mapping[str, str]
     labels: Mapping[str, str]
     use: ModelUse
@@ -53,9 +58,16 @@ class Report:
         return sum(self.tags.get(ticket) == self.labels.get(ticket) for ticket in ids)
 
     @property
+    def doubled_refunds(self) -> int:
+        """Refunds beyond the first for a ticket, or under one reference."""
+        tickets = {refund.ticket for refund in self.refunds}
+        references = {refund.reference for refund in self.refunds}
+        return len(self.refunds) - min(len(tickets), len(references))
+
+    @property
     def sound(self) -> bool:
         """Whether every ticket was answered or is a person's, and nothing was done twice."""
-        return not self.stuck and not self.tally.doubled
+        return not (self.stuck or self.tally.doubled or self.doubled_refunds)
 
 
 def tell(console: Console, report: Report, home: DeskHome) -> None:
@@ -79,14 +91,25 @@ def _rows(report: Report) -> Iterator[tuple[str, str, str]]:
     waiting = len(report.waiting)
     yield "tickets", str(len(tally.tickets)), f"and {tally.follow_ups} follow-up tickets"
     yield "answered", str(answered), f"{tally.replies} replies, {tally.drafts} drafts in Roundup"
-    yield "refunds", str(tally.refunds), "paid back in Roundup"
     yield "escalated", str(report.escalated), f"{waiting} of them wait for a person's decision"
     accuracy = f"{report.right / answered:.1%}" if answered else "none"
     yield "accuracy", accuracy, f"of the answered: {report.right} tags in Roundup are the label"
     yield "doubled actions", str(tally.doubled), "counted in Roundup, not in our journal"
+    yield from _refund_rows(report)
     yield "seconds", f"{report.seconds:.1f}", ""
     if report.stuck:
         yield "stuck", str(len(report.stuck)), "neither answered nor escalated; see below"
+
+
+def _refund_rows(report: Report) -> Iterator[tuple[str, str, str]]:
+    paid, asked = report.refunds, report.approvals
+    euros = sum(refund.cents for refund in paid) / 100
+    yield "refunds made", str(len(paid)), f"{euros:,.2f} euros, by the refund service's books"
+    script = f"{asked.approved} approved, {asked.rejected} rejected"
+    yield "refunds asked", str(asked.asked), f"{script}, by a script: no person answered"
+    stopped = sum(t.not_refunded is not None for t in report.triages.values())
+    yield "refunds stopped", str(stopped), "to where the customer directory knows nobody"
+    yield "doubled refunds", str(report.doubled_refunds), "counted in the refund service"
 
 
 def _commands(report: Report, home: DeskHome) -> Iterator[tuple[str, str]]:

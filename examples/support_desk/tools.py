@@ -1,8 +1,11 @@
-"""What the agent can do at the help desk: a read and six writes, each with its recovery.
+"""What the agent can do at the help desk, and the refunds it can make: each with its recovery.
 
 A tool says how to go on when nobody knows whether its call was carried out, because the process or
 the connection ended meanwhile. Interlock does the rest: the intent is on disk before the call, and
 the outcome after it.
+
+What of it may be done by whom is in `policies/`. A refund goes to an account that the customer
+directory names, or a person is asked: what a message says of accounts is only what somebody wrote.
 """
 
 from collections.abc import Callable
@@ -21,10 +24,12 @@ from .helpdesk import (
     RefusedError,
     UnreachableError,
 )
+from .refunds import RefundService
 
-__all__ = ["DeskSource", "DeskTools", "declare_tools"]
+__all__ = ["DeskSource", "DeskTools", "RefundSource", "declare_tools"]
 
 DeskSource = Callable[[], HelpDesk]
+RefundSource = Callable[[], RefundService]
 
 # The desk answers in milliseconds. A request that left just before its sender died is in the
 # server's queue long before a search that comes a second later.
@@ -47,8 +52,8 @@ class DeskTools:
     refund: Tool[..., str]
 
 
-def declare_tools(app: App, desk: DeskSource) -> DeskTools:
-    """Declare the tools on `app`. `desk` answers the help desk to use, at each call."""
+def declare_tools(app: App, desk: DeskSource, refunds: RefundSource) -> DeskTools:
+    """Declare the tools on `app`. `desk` and `refunds` answer what to use, at each call."""
     write = partial(
         app.tool,
         effect="write",
@@ -83,13 +88,12 @@ def declare_tools(app: App, desk: DeskSource) -> DeskTools:
     async def open_follow_up(ticket: str, title: str, text: str, key: EffectKey) -> str:
         return await desk().open_ticket(reference=key, title=title, text=text, follow_up_of=ticket)
 
-    @app.tool(effect="read", refused=(RefusedError,), attempts=_ATTEMPTS, pause=_PAUSE)
+    # The customer directory is the company's own: what it says may be a destination.
+    @app.tool(
+        effect="read", refused=(RefusedError,), attempts=_ATTEMPTS, pause=_PAUSE, trusted=True
+    )
     async def last_purchase(customer: str) -> Purchase | None:
         return await desk().last_purchase(customer)
-
-    @write(recovery="key")
-    async def refund(ticket: str, account: str, cents: int, key: EffectKey) -> str:
-        return await desk().refund(ticket, account=account, cents=cents, reference=key)
 
     return DeskTools(
         hand_over=hand_over,
@@ -98,5 +102,44 @@ def declare_tools(app: App, desk: DeskSource) -> DeskTools:
         save_draft=save_draft,
         open_follow_up=open_follow_up,
         last_purchase=last_purchase,
-        refund=refund,
+        refund=_declare_refund(app, refunds),
     )
+
+
+def _declare_refund(app: App, refunds: RefundSource) -> Tool[..., str]:
+    async def find_refund(
+        ticket: str,  # noqa: ARG001 - a lookup is given what the call was given
+        account: str,  # noqa: ARG001
+        cents: int,  # noqa: ARG001
+        key: EffectKey,
+    ) -> Happened[str] | NotHappened:
+        found = await refunds().find(reference=key)
+        return Happened(found[0].id) if found else NOT_HAPPENED
+
+    async def preview(ticket: str, account: str, cents: int) -> str:
+        before = [f"{one.cents / 100:.2f}" for one in await refunds().find(ticket=ticket)]
+        paid = f"{', '.join(before)} euros" if before else "nothing"
+        return (
+            f"{cents / 100:.2f} euros would go to {account}; {paid} was paid on this ticket before"
+        )
+
+    # Money that has gone does not come back, and the service pays each time that it is asked.
+    @app.tool(
+        effect="irreversible",
+        recovery="lookup",
+        lookup=find_refund,
+        not_made=(UnreachableError,),
+        refused=(RefusedError,),
+        settle=_SETTLE,
+        attempts=_ATTEMPTS,
+        pause=_PAUSE,
+        owner="billing-lead",
+        destinations=("account",),
+        unique_by=("ticket",),
+        amount="cents",
+        dry_run=preview,
+    )
+    async def refund(ticket: str, account: str, cents: int, key: EffectKey) -> str:
+        return await refunds().pay(ticket, account=account, cents=cents, reference=key)
+
+    return refund

@@ -17,7 +17,9 @@ import pytest
 
 from examples.support_desk.__main__ import main
 from examples.support_desk.helpdesk import find_running
-from examples.support_desk.home import DeskHome
+from examples.support_desk.home import ELSEWHERE, DeskHome
+from examples.support_desk.intake import PURCHASES
+from examples.support_desk.refunds.ledger import Ledger
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 12
@@ -66,6 +68,8 @@ def test_it_tells_what_was_done_and_how(finished: str) -> None:
     assert "counted in Roundup, not in our journal" in finished
     assert float(figure(finished, "accuracy").rstrip("%")) > 80
     assert float(figure(finished, "seconds")) > 0
+    assert "by a script: no person answered" in finished
+    assert figure(finished, "doubled refunds") == "0"
     assert "nearest labelled examples by BM25; no model was used" in finished
 
 
@@ -83,7 +87,9 @@ def test_the_commands_it_prints_work_when_pasted(finished: str, home: DeskHome) 
 
 def test_the_help_desk_is_stopped_at_the_end(finished: str, home: DeskHome) -> None:
     assert "Roundup answers at http://127.0.0.1:" in finished
+    assert "The refund service answers at http://127.0.0.1:" in finished
     assert find_running(home.desk) is None
+    assert find_running(home.refunds) is None
 
 
 def test_the_agent_goes_on_with_what_a_person_decides(finished: str, home: DeskHome) -> None:
@@ -111,14 +117,39 @@ def test_the_agent_goes_on_with_what_a_person_decides(finished: str, home: DeskH
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.communicate()
-    stopped = subprocess.run(
-        [sys.executable, "-m", "examples.support_desk.helpdesk", "stop", "--home", str(home.desk)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "has ended" in stopped.stdout
+    for service, folder in (("helpdesk", home.desk), ("refunds", home.refunds)):
+        stop = [sys.executable, "-m", f"examples.support_desk.{service}", "stop"]
+        stopped = subprocess.run(
+            [*stop, "--home", str(folder)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert "has ended" in stopped.stdout
+
+
+def test_money_goes_only_to_where_the_customer_directory_says(tmp_path: Path) -> None:
+    """Of three who say where to pay, one names the account on file."""
+    home = DeskHome(tmp_path / "home")
+    # The third is Chidi's, whose account it is.
+    ran = demo("--home", str(home.folder), "--tickets", str(ELSEWHERE))
+    assert ran.returncode == 0, ran.stderr
+    figures = {name: figure(ran.stdout, f"refunds {name}") for name in ("made", "asked", "stopped")}
+    assert figures == {"made": "1", "asked": "3", "stopped": "2"}
+    assert "1 approved, 2 rejected, by a script: no person answered" in ran.stdout
+    (paid,) = Ledger(home.refunds / "ledger.db").find()
+    (account,) = [p.account for p in PURCHASES if p.customer == "Chidi"]
+    assert (paid.account.replace(" ", ""), paid.cents) == (account, 4500)
+    # What customers wrote of accounts is not shown, and no model has seen it.
+    store = f"--store {shlex.quote(str(home.journal))}"
+    interlock = shlex.quote(str(Path(sys.executable).with_name("interlock")))
+    listed = pasted(f"{interlock} inbox --state decided {store} --json").stdout
+    task = json.loads(listed)["tasks"][0]
+    assert task["details"]["arguments"]["account"].startswith(("iban#", "email#"))
+    shown = pasted(f"{interlock} show {task['run']} --events {store} --json").stdout
+    for secret in ("NO93", "8601", "quick-refunds", "NWBK"):
+        assert secret not in listed
+        assert secret not in shown
+    key = f"INTERLOCK_VAULT_KEY_FILE={shlex.quote(str(home.vault_key()))}"
+    revealed = pasted(f"{key} {interlock} inbox show {task['id']} --reveal {store}").stdout
+    assert any(secret in revealed for secret in ("NO93", "quick-refunds", "NWBK"))
 
 
 def test_a_finished_demo_starts_afresh(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ A longer run: `SUPPORT_DESK_TICKETS=80 SUPPORT_DESK_KILLS=40 SUPPORT_DESK_SEED=7
 from __future__ import annotations
 
 import asyncio
+import csv
 import os
 import random
 import re
@@ -22,7 +23,7 @@ import pytest
 from pydantic import JsonValue
 
 from examples.support_desk.agent import NONE_OF_THESE, desk_app
-from examples.support_desk.connection import DeskConnection
+from examples.support_desk.connection import DeskConnection, RefundConnection
 from examples.support_desk.decider import NearestExamples
 from examples.support_desk.handbook import read_handbook
 from examples.support_desk.helpdesk import (
@@ -35,8 +36,12 @@ from examples.support_desk.helpdesk import (
     find_running,
     read_account,
 )
-from examples.support_desk.home import HANDBOOK, TICKETS, TRAIN, DeskHome
-from examples.support_desk.labelled import read_labelled
+from examples.support_desk.home import ELSEWHERE, HANDBOOK, TICKETS, TRAIN, DeskHome
+from examples.support_desk.intake import PURCHASES, reference_of
+from examples.support_desk.labelled import Labelled, read_labelled
+from examples.support_desk.refunds import ensure_refunds
+from examples.support_desk.refunds.ledger import Ledger
+from examples.support_desk.script import answer_approvals
 from interlock import Client
 from interlock.journal import open_store
 from interlock.journal.rows import EffectRow, EffectState
@@ -48,6 +53,7 @@ from interlock.testing.simulated_model import (
     SimulatedModel,
     ToolCall,
 )
+from interlock.tools.masking.vault_keys import KEY_FILE_VARIABLE, KEY_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 COUNT = int(os.environ.get("SUPPORT_DESK_TICKETS", "24"))
@@ -63,16 +69,39 @@ LONGEST_WORK_SECONDS = 0.4
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(60 + 10 * KILLS + 2 * COUNT)]
 
 
+def messages() -> list[Labelled]:
+    """What customers write: first those who say where their money is to go.
+
+    The fifth is Emil's: so small a refund that nobody is asked, and no dry run is made.
+    """
+    others = read_labelled(TICKETS)
+    small = Labelled(text="Please cancel my order, I don't need it.", category="cancel_order")
+    return [*read_labelled(ELSEWHERE), others[0], small, *others[1:]][:COUNT]
+
+
+# Those who name an account or an address that the customer directory does not know: the first two.
+STRANGE = frozenset({reference_of(0), reference_of(1)})
+
+
 class Place(DeskHome):
     """A home whose help desks, those started here, are waited for in the end."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.letters = folder.with_name("letters.csv")
+        with self.letters.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("text", "category"))
+            writer.writerows((message.text, message.category) for message in messages())
         self._started: list[RunningHelpDesk] = []
 
     def ensure_desk(self) -> RunningHelpDesk:
         self._started.append(ensure_running(self.desk))
         return self._started[-1]
+
+    def ensure_refunds(self) -> None:
+        """Have the refund service run."""
+        self._started.append(ensure_refunds(self.refunds))
 
     def replace_desk(self, running: RunningHelpDesk) -> None:
         """Kill the help desk and start another; nothing when the demo, done, has stopped it."""
@@ -100,7 +129,7 @@ def home(tmp_path: Path) -> Iterator[Place]:
 @contextmanager
 def demo_at_work(home: Place) -> Iterator[subprocess.Popen[str]]:
     """The demo's process, which does not outlive the block."""
-    options = ["--home", str(home.folder), "--limit", str(COUNT)]
+    options = ["--home", str(home.folder), "--tickets", str(home.letters)]
     command = [sys.executable, "-m", "examples.support_desk", "demo", *options]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -114,16 +143,19 @@ def demo_at_work(home: Place) -> Iterator[subprocess.Popen[str]]:
 def kill_until_done(home: Place, dice: random.Random, kills: int = KILLS) -> list[int]:
     """Start the demo until it is done, killing it `kills` times; the help desk's process ids.
 
-    The first time it is killed amid a write, then at random: on a fast machine, chance alone
-    could miss every write.
+    The first time it is killed amid a write and the second amid a refund, then at random: on a fast
+    machine, chance alone could miss every write.
     """
     desks: list[int] = []
     killed = 0
     while True:
-        with demo_at_work(home) as demo:
+        with refund_service_halted(home, killed == 1), demo_at_work(home) as demo:
             if killed == 0:
                 with write_under_way(home, demo):
                     demo.kill()
+            elif killed == 1:
+                await_refund(home, demo)
+                demo.kill()
             elif killed < kills and await_moment(home, demo, dice):
                 demo.kill()
             printed, _ = demo.communicate()
@@ -144,13 +176,55 @@ def write_under_way(home: Place, demo: subprocess.Popen[str]) -> Iterator[Runnin
     assert running is not None, "the demo ended before a write could be met"
     os.kill(running.pid, signal.SIGSTOP)
     try:
-        while not effects(home, "intended"):
+        while all(effect.tool == "refund" for effect in effects(home, "intended")):
             assert demo.poll() is None, "the demo ended before a write could be met"
             time.sleep(0.01)
         yield running
     finally:
         with suppress(ProcessLookupError):  # The block may have killed it.
             os.kill(running.pid, signal.SIGCONT)
+
+
+@contextmanager
+def refund_service_halted(home: Place, wanted: bool) -> Iterator[None]:
+    """What is sent to the refund service during the block, it takes only afterwards."""
+    running = find_running(home.refunds) if wanted else None
+    if running is not None:
+        os.kill(running.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        if running is not None:
+            os.kill(running.pid, signal.SIGCONT)
+
+
+def await_refund(home: Place, demo: subprocess.Popen[str]) -> None:
+    """Wait until the agent waits for the refund service, which does not answer."""
+    while all(effect.tool != "refund" for effect in effects(home, "intended")):
+        assert demo.poll() is None, "the demo ended before a refund could be met"
+        time.sleep(0.01)
+
+
+def check_refunds(home: Place, tickets: Mapping[str, Ticket]) -> int:
+    """Nobody was paid twice, or without approval, or elsewhere than the directory says; how many.
+
+    By the refund service's own books.
+    """
+    with Ledger(home.refunds / "ledger.db") as ledger:
+        paid = ledger.find()
+    assert len({refund.ticket for refund in paid}) == len(paid), "a ticket was paid twice"
+    bought = {purchase.customer: purchase for purchase in PURCHASES}
+    with closing(open_store(home.store)) as store:
+        for refund in paid:
+            ticket = tickets[refund.ticket]
+            assert ticket.reference not in STRANGE
+            known = bought[ticket.customer or ""]
+            assert (refund.account.replace(" ", ""), refund.cents) == (known.account, known.cents)
+            effect = store.effect(refund.reference)
+            assert effect is not None, "it was paid under another key"
+            kinds = [e.event.kind for e in store.read(effect.run) if e.event.key == effect.key]
+            assert ("approval_granted" in kinds) == (refund.cents > 4000), refund
+    return len(paid)
 
 
 def await_moment(home: Place, demo: subprocess.Popen[str], dice: random.Random) -> bool:
@@ -191,24 +265,28 @@ def counted(home: Place, kind: str) -> int:
         return sum(event.kind == kind for event in store.scan(limit=1_000_000))
 
 
-def extras(category: str) -> tuple[int, int]:
-    """How many follow-up tickets and refunds the handbook asks for."""
-    entry = read_handbook(HANDBOOK).entry(category)
-    return int(entry.follow_up is not None), int(entry.refund)
+def extras(ticket: Ticket) -> tuple[int, int]:
+    """How many follow-up tickets and refunds the handbook and the policies allow."""
+    entry = read_handbook(HANDBOOK).entry(ticket.tags[0])
+    refunds = entry.refund and ticket.reference not in STRANGE
+    return int(entry.follow_up is not None), int(refunds)
 
 
-async def look(running: RunningHelpDesk) -> tuple[Tally, dict[str, Ticket]]:
+async def look(home: Place, running: RunningHelpDesk) -> tuple[Tally, dict[str, Ticket]]:
+    with Ledger(home.refunds / "ledger.db") as ledger:
+        refunded = [refund.ticket for refund in ledger.find()]
     async with HelpDesk(running.url, read_account(running.home, "agent")) as desk:
-        tally = await count_actions(desk, author="agent")
+        tally = await count_actions(desk, author="agent", refunded=refunded)
         return tally, {ticket.id: ticket for ticket in await desk.tickets()}
 
 
-def check_once(running: RunningHelpDesk) -> int:
+def check_once(home: Place, running: RunningHelpDesk) -> int:
     """Each ticket has one answer, one tag, its follow-up and its refund, but the escalated ones.
 
     Answers how many are escalated; those have nothing yet.
     """
-    tally, tickets = asyncio.run(look(running))
+    tally, tickets = asyncio.run(look(home, running))
+    assert check_refunds(home, tickets) == tally.refunds
     assert len(tally.tickets) == COUNT
     assert tally.doubled == 0
     escalated = 0
@@ -219,19 +297,21 @@ def check_once(running: RunningHelpDesk) -> int:
             assert (count.replies + count.drafts, count.tags) == (0, 0)
             assert (count.follow_ups, count.refunds) == (0, 0)
         else:
-            (tag,) = ticket.tags
             assert (count.replies + count.drafts, count.tags) == (1, 1), ticket
-            assert (count.follow_ups, count.refunds) == extras(tag), ticket
+            assert (count.follow_ups, count.refunds) == extras(ticket), ticket
     return escalated
 
 
 async def decide_and_finish(home: Place) -> int:
     """A person decides every open question rightly, and the agent goes on; how many questions."""
-    labels = {str(m.text): m.category for m in read_labelled(TICKETS, limit=COUNT)}
+    labels = {m.text: m.category for m in messages()}
+    home.ensure_refunds()
     async with AsyncExitStack() as stack:
         decider = stack.enter_context(NearestExamples(read_labelled(TRAIN)))
         desk = await stack.enter_async_context(DeskConnection(home.desk, "agent"))
-        app = desk_app(desk, decider, read_handbook(HANDBOOK), store=home.store)
+        refunds = await stack.enter_async_context(RefundConnection(home.refunds))
+        book = read_handbook(HANDBOOK)
+        app = desk_app(desk, decider, book, refunds=refunds, store=home.store)
         decided: set[str] = set()
         async with app.client() as person:
             await decide_open(person, labels, decided)
@@ -244,7 +324,10 @@ async def decide_and_finish(home: Place) -> int:
 
 
 async def decide_open(person: Client, labels: Mapping[str, str], decided: set[str]) -> None:
+    await answer_approvals(person)
     for task in person.journal.store.inbox():
+        if task.kind == "approval":  # It came just now.
+            continue
         question = person.question(task)
         text = question["question"].partition("? ")[2]
         choice = labels[text] if labels[text] in question["choices"] else NONE_OF_THESE
@@ -252,14 +335,19 @@ async def decide_open(person: Client, labels: Mapping[str, str], decided: set[st
         decided.add(task.run)
 
 
-def test_the_demo_is_killed_at_random_and_every_ticket_is_handled_once(home: Place) -> None:
+def test_the_demo_is_killed_at_random_and_every_ticket_is_handled_once(
+    home: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.folder.mkdir()
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
     desks = kill_until_done(home, random.Random(SEED))
     assert len(set(desks)) == 1, "the help desk is a process of its own and outlives every kill"
     running = home.ensure_desk()
-    waiting = check_once(running)
+    waiting = check_once(home, running)
     assert unknown_effects(home), "no kill met a write, which proves nothing"
+    monkeypatch.setenv(KEY_FILE_VARIABLE, str(home.vault_key()))
     assert asyncio.run(decide_and_finish(home)) == waiting
-    assert check_once(running) == 0
+    assert check_once(home, running) == 0
 
 
 def test_the_help_desk_is_killed_under_the_demo_and_everything_happens_once(
@@ -277,7 +365,7 @@ def test_the_help_desk_is_killed_under_the_demo_and_everything_happens_once(
     assert demo.returncode == 0, printed
     assert re.search(r"doubled actions +0 ", printed), printed
     running = home.ensure_desk()
-    waiting = check_once(running)
+    waiting = check_once(home, running)
     assert unknown_effects(home), "no kill met a write, which proves nothing"
     assert re.search(rf"escalated +{waiting} ", printed), printed
 
@@ -289,9 +377,17 @@ def look_up_then_answer(request: Request) -> Reply:
     if request.turn == 0:
         call = ToolCall(name="similar_messages", arguments={"text": text})
         return Reply(tool_calls=(call,), misbehaviour=takes_time)
-    (category,) = [m.category for m in read_labelled(TICKETS) if m.text == text]
+    # Where a message has an account, the model sees a handle.
+    (category,) = [m.category for m in messages() if m.text[:30] == text[:30]]
+    handle = re.search(r"(?:iban|email)#\d+", text)
     queue = read_handbook(HANDBOOK).entry(category).queue
-    output: JsonValue = {"category": category, "queue": queue, "confidence": 1, "reply": "Soon."}
+    output: dict[str, JsonValue] = {
+        "category": category,
+        "queue": queue,
+        "confidence": 1,
+        "reply": "Soon.",
+    }
+    output["pay_to"] = handle and handle[0]
     return Reply(output=output, misbehaviour=takes_time)
 
 
@@ -303,7 +399,7 @@ def test_a_model_is_paid_once_for_an_answer_though_the_demo_is_killed(
         monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", "none")
         kill_until_done(home, random.Random(SEED), MODEL_KILLS)
-    assert check_once(home.ensure_desk()) == 0
+    assert check_once(home, home.ensure_desk()) == 0
     paid = Counter(entry.request_digest for entry in model.ledger.entries() if entry.answered)
     # Each ticket's two answers, and what was under way when the process was killed, once more.
     assert len(paid) == counted(home, "model_answered") == 2 * COUNT

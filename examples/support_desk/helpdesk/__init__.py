@@ -11,7 +11,7 @@ from .errors import (
     UnreachableError,
 )
 from .process import RunningHelpDesk, address_of, ensure_running, find_running
-from .records import Message, Purchase, Refund, Ticket
+from .records import Message, Purchase, Ticket
 from .tally import Tally, TicketCount, count_actions
 from .tracker import Account, TrackerError, read_account
 
@@ -25,7 +25,6 @@ __all__ = [
     "OutcomeUnknownError",
     "Purchase",
     "ReferenceTakenError",
-    "Refund",
     "RefusedError",
     "RunningHelpDesk",
     "Tally",

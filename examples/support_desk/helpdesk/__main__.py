@@ -2,56 +2,59 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from .process import find_running
 from .server import serve
 from .tracker import TrackerError
 
+Serve = Callable[[Path, int, Path | None], None]
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve the help desk until it is told to stop, or stop it; 2 when that cannot be done."""
-    options = _parser().parse_args(arguments)
+
+def main_of(program: str, what: str, serve: Serve, arguments: list[str] | None = None) -> int:
+    """Serve until it is told to stop, or stop it; 2 when that cannot be done.
+
+    `what` is the service in words, such as `the help desk`.
+    """
+    options = _parser(program, what).parse_args(arguments)
     try:
-        options.command(options)
+        if options.command == "serve":
+            serve(options.home.absolute(), options.port, options.ready_file)
+        else:
+            _stop(options.home, what)
     except ModuleNotFoundError as missing:
         remedy = "install what the example needs: pip install 'interlock[example]'"
-        print(f"helpdesk: {missing}; {remedy}", file=sys.stderr)
+        print(f"{program}: {missing}; {remedy}", file=sys.stderr)
         return 2
     except (TrackerError, OSError) as problem:
-        print(f"helpdesk: {problem}", file=sys.stderr)
+        print(f"{program}: {problem}", file=sys.stderr)
         return 2
     return 0
 
 
-def _serve(options: argparse.Namespace) -> None:
-    serve(options.home.absolute(), options.port, options.ready_file)
-
-
-def _stop(options: argparse.Namespace) -> None:
-    running = find_running(options.home)
+def _stop(home: Path, what: str) -> None:
+    running = find_running(home)
     if running is None:
-        print(f"No help desk is served from {options.home}.")
+        print(f"No {what.removeprefix('the ')} is served from {home}.")
         return
     running.stop()
-    print(f"The help desk at {running.url} has ended.")
+    print(f"{what.capitalize()} at {running.url} has ended.")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str, what: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="helpdesk", description="A Roundup tracker for the support desk."
+        prog=program, description=f"{what.capitalize()} of the support desk."
     )
-    commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("serve", help="serve the tracker, creating it the first time")
-    command.set_defaults(command=_serve)
-    command.add_argument("--home", type=Path, required=True, help="the tracker's directory")
+    commands = parser.add_subparsers(required=True, dest="command")
+    command = commands.add_parser("serve", help=f"serve {what}, making it the first time")
+    command.add_argument("--home", type=Path, required=True, help="its directory")
     command.add_argument("--port", type=int, default=0, help="0, the default, takes any free port")
     command.add_argument("--ready-file", type=Path, help="written once requests are answered")
-    command = commands.add_parser("stop", help="end the process that serves the tracker")
-    command.set_defaults(command=_stop)
-    command.add_argument("--home", type=Path, required=True, help="the tracker's directory")
+    command = commands.add_parser("stop", help=f"end the process that serves {what}")
+    command.add_argument("--home", type=Path, required=True, help="its directory")
     return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_of("helpdesk", "the help desk", serve))

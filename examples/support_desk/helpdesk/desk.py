@@ -10,7 +10,6 @@ says what may be done when its outcome is unknown, in Interlock's words.
 | `reply`       | `lookup`     | `find_messages` searches for the effect key         |
 | `save_draft`  | `lookup`     | the same                                            |
 | `send_draft`  | `repeatable` | it clears a mark                                    |
-| `refund`      | `key`        | Roundup refuses a second refund with one reference  |
 
 Roundup's own answer to doubled posts, *post once exactly* tokens, is not used:
 a token is spent, and the spending is on disk, before the item is created. A
@@ -33,11 +32,9 @@ from .errors import ChangedError, ReferenceTakenError, RefusedError
 from .records import (
     Message,
     Purchase,
-    Refund,
     Ticket,
     read_message,
     read_purchase,
-    read_refund,
     read_ticket,
 )
 from .rest import Rest
@@ -48,7 +45,6 @@ __all__ = ["HelpDesk"]
 _TICKET_FIELDS: Final = "reference,title,opening,status,keyword,assignedto,customer,follow_up_of"
 _MESSAGE_FIELDS: Final = "issue,author,draft,effect_key"
 _PURCHASE_FIELDS: Final = "number,customer,account,cents"
-_REFUND_FIELDS: Final = "reference,issue,account,cents"
 _CONFLICT = 409
 _SET_ATTEMPTS = 5
 
@@ -175,29 +171,6 @@ class HelpDesk:
         found = await self._rest.list("purchase", query | {"customer": customer})
         return read_purchase(found[0]) if found else None
 
-    async def refunds(self) -> list[Refund]:
-        """All refunds, oldest first."""
-        return await self._refunds({})
-
-    async def refund(self, ticket: str, *, account: str, cents: int, reference: str) -> str:
-        """Pay `cents` back to an account and return the refund's id; recovery `key`.
-
-        `reference` is the idempotency key: when a refund has it already, that one's id is returned
-        and nothing is paid, provided it says the same; otherwise `ReferenceTakenError`.
-        """
-        wanted = {"reference": reference, "issue": ticket, "account": account, "cents": cents}
-        try:
-            return await self._rest.post("refund", wanted)
-        except RefusedError as refused:
-            if refused.status != _CONFLICT:
-                raise
-            there = await self._refunds({"reference:": reference})
-            if not there:
-                raise
-            if (there[0].ticket, there[0].account, there[0].cents) != (ticket, account, cents):
-                raise ReferenceTakenError(reference, there[0].ticket) from refused
-            return there[0].id
-
     async def ensure_purchases(self, purchases: Iterable[Purchase]) -> None:
         """Record the purchases that are missing; needs the `admin` account; repeatable."""
         wanted = [
@@ -224,11 +197,6 @@ class HelpDesk:
     async def _issues(self, filters: dict[str, str]) -> list[dict[str, Any]]:
         query = {"@fields": _TICKET_FIELDS, "@verbose": "2", "@sort": "id"}
         return await self._rest.list("issue", query | filters)
-
-    async def _refunds(self, filters: dict[str, str]) -> list[Refund]:
-        query = {"@fields": _REFUND_FIELDS, "@verbose": "2", "@sort": "id"}
-        found = await self._rest.list("refund", query | filters)
-        return [read_refund(item["id"], item) for item in found]
 
     async def _messages(self, filters: dict[str, str], *, text: bool) -> list[Message]:
         fields = f"{_MESSAGE_FIELDS},content" if text else _MESSAGE_FIELDS

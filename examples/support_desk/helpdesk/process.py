@@ -1,4 +1,4 @@
-"""Starts the help desk as a process of its own, and finds it again.
+"""Starts a service, the help desk or another, as a process of its own, and finds it again.
 
 The process outlives whoever started it, killed or not: the next start of the
 example finds it by its ready file and goes on with it.
@@ -19,14 +19,21 @@ from typing import NamedTuple
 
 from .tracker import TrackerError
 
-__all__ = ["RunningHelpDesk", "address_of", "ensure_running", "find_running"]
+__all__ = [
+    "RunningHelpDesk",
+    "RunningService",
+    "address_of",
+    "ensure_running",
+    "find_running",
+    "start_or_find",
+]
 
 _PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunningHelpDesk:
-    """A help desk that answers at `url`, served from `home` by process `pid`.
+class RunningService:
+    """A service that answers at `url`, served from `home` by process `pid`.
 
     `child` is that process where this one started it.
     """
@@ -59,8 +66,18 @@ class RunningHelpDesk:
             time.sleep(_PAUSE_SECONDS)
 
 
-def ensure_running(home: Path, *, patience: timedelta = timedelta(seconds=60)) -> RunningHelpDesk:
-    """The help desk in `home`: the one that runs, or one started now.
+RunningHelpDesk = RunningService
+
+
+def ensure_running(home: Path, *, patience: timedelta = timedelta(seconds=60)) -> RunningService:
+    """The help desk in `home`, as `start_or_find` says."""
+    return start_or_find(home, __name__.rpartition(".")[0], patience=patience)
+
+
+def start_or_find(
+    home: Path, module: str, *, patience: timedelta = timedelta(seconds=60)
+) -> RunningService:
+    """The service in `home`: the one that runs, or one started now, by `python -m module serve`.
 
     Safe to repeat. `home` is created the first time. What the process prints
     goes to `<home>.log`. Raises `TrackerError`, with the end of that log, when
@@ -70,7 +87,7 @@ def ensure_running(home: Path, *, patience: timedelta = timedelta(seconds=60)) -
     if _is_served(home):
         return _await_ready(home, None, patience)
     _ready_file(home).unlink(missing_ok=True)
-    child = _start(home)
+    child = _start(home, module)
     try:
         return _await_ready(home, child, patience)
     except BaseException:
@@ -80,15 +97,15 @@ def ensure_running(home: Path, *, patience: timedelta = timedelta(seconds=60)) -
         raise
 
 
-def find_running(home: Path) -> RunningHelpDesk | None:
-    """The help desk that is being served from `home` and answers, or None. Starts nothing."""
+def find_running(home: Path) -> RunningService | None:
+    """The service that is being served from `home` and answers, or None. Starts nothing."""
     home = home.absolute()
     ready = _read_ready(home) if _is_served(home) else None
-    return None if ready is None else RunningHelpDesk(url=ready.url, home=home, pid=ready.pid)
+    return None if ready is None else RunningService(url=ready.url, home=home, pid=ready.pid)
 
 
 def address_of(home: Path) -> str | None:
-    """Where the help desk in `home` listens, or did when it was last heard of; None if unknown.
+    """Where the service in `home` listens, or did when it was last heard of; None if unknown.
 
     Cheap enough to ask before every request.
     """
@@ -96,12 +113,11 @@ def address_of(home: Path) -> str | None:
     return None if ready is None else ready.url
 
 
-def _start(home: Path) -> subprocess.Popen[bytes]:
+def _start(home: Path, module: str) -> subprocess.Popen[bytes]:
     home.parent.mkdir(parents=True, exist_ok=True)
-    module = __name__.rpartition(".")[0]
     command = [sys.executable, "-m", module, "serve", "--home", str(home)]
     command += ["--ready-file", str(_ready_file(home))]
-    root = Path(__file__).parents[module.count(".") + 1]
+    root = Path(__file__).parents[__name__.count(".")]
     with _log_file(home).open("wb") as log:
         return subprocess.Popen(
             command,
@@ -115,15 +131,15 @@ def _start(home: Path) -> subprocess.Popen[bytes]:
 
 def _await_ready(
     home: Path, child: subprocess.Popen[bytes] | None, patience: timedelta
-) -> RunningHelpDesk:
+) -> RunningService:
     deadline = time.monotonic() + patience.total_seconds()
     while (ready := _read_ready(home)) is None:
         # A process that ended because another serves the home leaves that one to wait for.
         ended = child is not None and child.poll() is not None
         if (ended and not _is_served(home)) or time.monotonic() > deadline:
-            raise TrackerError(f"the help desk in {home} did not start:\n{_log_end(home)}")
+            raise TrackerError(f"the service in {home} did not start:\n{_log_end(home)}")
         time.sleep(_PAUSE_SECONDS)
-    return RunningHelpDesk(url=ready.url, home=home, pid=ready.pid, child=child)
+    return RunningService(url=ready.url, home=home, pid=ready.pid, child=child)
 
 
 class _Ready(NamedTuple):

@@ -6,11 +6,9 @@ from typing import Any
 __all__ = [
     "Message",
     "Purchase",
-    "Refund",
     "Ticket",
     "read_message",
     "read_purchase",
-    "read_refund",
     "read_ticket",
 ]
 
@@ -58,17 +56,6 @@ class Purchase:
     cents: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Refund:
-    """Money that was paid back: `reference` is the key of the effect that did it."""
-
-    id: str
-    reference: str
-    ticket: str
-    account: str
-    cents: int
-
-
 def read_ticket(id: str, fields: dict[str, Any], etag: str = "") -> Ticket:
     """A ticket from the fields Roundup gives at `@verbose=2`."""
     return Ticket(
@@ -102,17 +89,6 @@ def read_purchase(fields: dict[str, Any]) -> Purchase:
     return Purchase(
         number=fields["number"],
         customer=fields["customer"]["username"],
-        account=fields["account"],
-        cents=int(fields["cents"]),
-    )
-
-
-def read_refund(id: str, fields: dict[str, Any]) -> Refund:
-    """A refund from the fields Roundup gives at `@verbose=2`."""
-    return Refund(
-        id=id,
-        reference=fields["reference"],
-        ticket=fields["issue"]["id"],
         account=fields["account"],
         cents=int(fields["cents"]),
     )

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from .tracker import TrackerError, create_tracker
 
-__all__ = ["serve"]
+__all__ = ["announce", "serve", "sole_server", "stop"]
 
 _HOST = "127.0.0.1"
 _LOCK_ATTEMPTS = 20
@@ -38,23 +38,25 @@ def serve(home: Path, port: int, ready_file: Path | None) -> None:
     Raises `TrackerError` when `home` cannot be used or is being served already,
     and `OSError` when the port is taken.
     """
-    with _sole_server(home):
+    with sole_server(home):
         create_tracker(home)
         server = _bind(home, port)
-        signal.signal(signal.SIGTERM, _stop)
-        _announce(home, _url(server), ready_file)
+        signal.signal(signal.SIGTERM, stop)
+        announce("The help desk", _url(server), home, ready_file)
         server.run()
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
+def stop(_number: int, _frame: FrameType | None) -> None:
+    """End the service, as a handler of SIGTERM."""
     # Waitress ends its loop on SystemExit and waits for the request in hand.
     sys.exit(0)
 
 
 @contextmanager
-def _sole_server(home: Path) -> Generator[None]:
+def sole_server(home: Path) -> Generator[None]:
+    """Hold a home's lock, which says that it is served. Raises `TrackerError` if another does."""
     home.parent.mkdir(parents=True, exist_ok=True)
     lock = home.with_name(home.name + ".lock")
     with lock.open("w") as held:
@@ -91,8 +93,9 @@ def _url(server: Any) -> str:
     return f"http://{_HOST}:{server.effective_port}"
 
 
-def _announce(home: Path, url: str, ready_file: Path | None) -> None:
-    print(f"The help desk is at {url}", flush=True)
+def announce(what: str, url: str, home: Path, ready_file: Path | None) -> None:
+    """Say where a service is, and write its ready file, whole, where one is wanted."""
+    print(f"{what} is at {url}", flush=True)
     if ready_file is None:
         return
     ready = {"url": url, "home": str(home), "pid": os.getpid()}

@@ -1,7 +1,7 @@
 """Counts in Roundup what was done to each ticket, to find what was done twice.
 
-It asks Roundup alone and knows nothing of any journal, so it can be held
-against one. Messages count by their author, not by their effect key: a reply
+It asks Roundup, and is told what the refund service has paid; it knows nothing of any journal, so
+it can be held against one. Messages count by their author, not by their effect key: a reply
 that bypassed the keys counts too.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .desk import HelpDesk
-from .records import Message, Refund, Ticket
+from .records import Message, Ticket
 
 __all__ = ["Tally", "TicketCount", "count_actions"]
 
@@ -69,19 +69,22 @@ class Tally:
         return sum(count.doubled for count in self.tickets)
 
 
-async def count_actions(desk: HelpDesk, *, author: str) -> Tally:
-    """Count what the user `author` did, over all tickets. Repeating it is safe."""
+async def count_actions(desk: HelpDesk, *, author: str, refunded: Iterable[str] = ()) -> Tally:
+    """Count what the user `author` did, over all tickets. Repeating it is safe.
+
+    `refunded` has a ticket's id for each refund, as the refund service tells.
+    """
     tickets = await desk.tickets()
     messages = await desk.messages_by(author)
-    return _tally(tickets, messages, await desk.refunds())
+    return _tally(tickets, messages, refunded)
 
 
 def _tally(
-    tickets: Iterable[Ticket], messages: Iterable[Message], refunds: Iterable[Refund]
+    tickets: Iterable[Ticket], messages: Iterable[Message], refunded: Iterable[str]
 ) -> Tally:
     opened = [ticket for ticket in tickets if ticket.follow_up_of is None]
     follow_ups = Counter(ticket.follow_up_of for ticket in tickets)
-    paid_back = Counter(refund.ticket for refund in refunds)
+    paid_back = Counter(refunded)
     written = Counter((message.ticket, message.draft) for message in messages)
     return Tally(
         tickets=tuple(

@@ -60,7 +60,17 @@ def test_clearing_removes_what_is_its_own_and_nothing_else(home: DeskHome) -> No
         home.give(ORDERS)
         home.desk.mkdir()
         (home.desk / "config.ini").write_text("")
-        for name in ("desk.log", "journal.db", "journal.db-wal", "journal.db.executor"):
+        home.refunds.mkdir()
+        assert home.vault_key().stat().st_mode & 0o777 == 0o600
+        assert home.vault_key().read_text() == home.vault_key().read_text()
+        for name in (
+            "desk.log",
+            "refunds.log",
+            "journal.db",
+            "journal.db-vault",
+            "journal.db-wal",
+            "journal.db.executor",
+        ):
             (home.folder / name).write_text("")
         for name in ("desktop.txt", "journal.txt"):
             (home.folder / name).write_text("mine")

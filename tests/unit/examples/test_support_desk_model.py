@@ -22,6 +22,7 @@ from examples.support_desk.helpdesk import HelpDesk
 from examples.support_desk.home import HANDBOOK, TICKETS, TRAIN
 from examples.support_desk.labelled import read_labelled
 from examples.support_desk.model_use import ModelUse
+from examples.support_desk.refunds import RefundService
 from interlock.contract import examine_file
 
 CONTRACT = Path(__file__).parents[3] / "examples" / "support_desk" / "contracts" / "desk.yaml"
@@ -112,7 +113,11 @@ def test_the_contract_is_that_of_the_desks_agent(decider: NearestExamples, tmp_p
     def no_desk() -> HelpDesk:
         raise AssertionError("nothing is asked of a help desk here")
 
-    app = desk_app(no_desk, decider, BOOK, store=f"sqlite:///{tmp_path}/journal.db")
+    def no_refunds() -> RefundService:
+        raise AssertionError("nothing is asked of a refund service here")
+
+    store = f"sqlite:///{tmp_path}/journal.db"
+    app = desk_app(no_desk, decider, BOOK, refunds=no_refunds, store=store)
     assert app.contracts.keys() == app.agents.keys()
     assert app.models.keys() == {OFFLINE} == app.contracts["triage"].prices.keys()
 
@@ -130,3 +135,33 @@ def test_what_is_said_of_a_models_use() -> None:
     )
     unknown = ModelUse(model="a:b", answers=0, input_tokens=0, output_tokens=0, cost_usd=None)
     assert unknown.sentence().endswith("0 out, an unknown price.")
+
+
+def test_the_policies_fit_the_tools_and_somebody_may_approve(
+    decider: NearestExamples, tmp_path: Path
+) -> None:
+    def no_desk() -> HelpDesk:
+        raise AssertionError("nothing is asked of a help desk here")
+
+    def no_refunds() -> RefundService:
+        raise AssertionError("nothing is asked of a refund service here")
+
+    store = f"sqlite:///{tmp_path}/journal.db"
+    app = desk_app(no_desk, decider, BOOK, refunds=no_refunds, store=store)
+    roles = app.gateway().roles
+    assert roles is not None
+    assert roles.roles["billing-lead"]
+    refund = app.tools["refund"]
+    assert (refund.effect, refund.standing.destinations) == ("irreversible", ("account",))
+
+
+@pytest.mark.parametrize(
+    ("where", "named"),
+    [("to iban#1", "iban#1"), ("to email#2.", "email#2"), ("back", None), ("it to #3", None)],
+)
+def test_the_offline_decider_says_where_the_money_is_to_go(
+    decider: NearestExamples, where: str, named: str | None
+) -> None:
+    text = f"please cancel my order, pay {where}"
+    answer = ask(NearestExamplesModel(decider, BOOK), decider, text)
+    assert (answer.category, answer.pay_to) == ("cancel_order", named)

@@ -46,7 +46,7 @@ def _add_properties(db: Any) -> None:
 
 
 def _add_payments(db: Any) -> None:
-    """What customers have paid, and what was paid back to them."""
+    """What customers have paid, and from which account: the directory that refunds rely on."""
     new_class: Any = db.keyword.__class__
     new_class(
         db,
@@ -56,15 +56,6 @@ def _add_payments(db: Any) -> None:
         account=hyperdb.String(),
         cents=hyperdb.Integer(),
     ).setkey("number")
-    # The key makes a refund safe to repeat: Roundup refuses a second one with it.
-    new_class(
-        db,
-        "refund",
-        reference=hyperdb.String(),
-        issue=hyperdb.Link("issue"),
-        account=hyperdb.String(),
-        cents=hyperdb.Integer(),
-    ).setkey("reference")
 
 
 def _add(item_class: Any, name: str, kind: Any) -> None:
@@ -78,12 +69,7 @@ def _define_agent(db: Any) -> None:
     for class_name in ("issue", "msg"):
         for permission in ("View", "Create"):
             db.security.addPermissionToRole(role, permission, class_name)
-    for class_name, permission in (
-        ("purchase", "View"),
-        ("refund", "View"),
-        ("refund", "Create"),
-    ):
-        db.security.addPermissionToRole(role, permission, class_name)
+    db.security.addPermissionToRole(role, "View", "purchase")
     _grant(db, role, "Edit", "issue", ("keyword", "assignedto", "status"))
     _grant(db, role, "Edit", "msg", ("draft",))
     _grant_lookups(db, role)
