@@ -105,6 +105,7 @@ def _show(
     as_json: AsJson = False,
 ) -> None:
     """Show one question in full; with --reveal the arguments as they will be executed."""
+    from interlock.observe.model_story import loop_calls
     from interlock.observe.view import task_view
 
     location = store_location(app, store)
@@ -121,7 +122,10 @@ def _show(
     details: Any = view.details
     told = cast("dict[str, Any]", details) if isinstance(details, dict) else {"": details}
     for name, value in told.items():
-        if value not in (None, "", [], {}):
+        calls = loop_calls(value)
+        if calls:
+            print_line(f"{name}: {'; '.join(calls)}")
+        elif value not in (None, "", [], {}):
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             print_line(f"{name.replace('_', ' ')}: {shown}")
     if view.choices:

@@ -36,3 +36,10 @@ class LoopTerms(Terms):
         le=1000,
         description="So many calls in a row that bring nothing new are a loop.",
     )
+    requests: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Most requests of one ask to its model; then a person is asked. Without it "
+        "100, or as many as the budget of a run allows where that is more.",
+    )

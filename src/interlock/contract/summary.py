@@ -135,6 +135,8 @@ def _loops(contract: Contract) -> Iterator[str]:
         f"{loops.cycle_repeats} times in a row, the same error {loops.same_error} times in a row, "
         f"or {loops.stale_steps} calls in a row that bring nothing new."
     )
+    if loops.requests is not None:
+        yield f"One ask makes at most {_count(loops.requests, 'request')} to its model."
 
 
 def _output(contract: Contract) -> Iterator[str]:

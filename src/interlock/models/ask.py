@@ -319,8 +319,9 @@ class Asker:
 
 
 def _most_requests(contract: Contract) -> int:
-    """A budget that counts the calls says how many there may be, and asks when they are used up."""
-    return max(_MOST_REQUESTS, contract.budgets.run.model_calls or 0)
+    """What the contract says; else a budget that counts the calls asks when they are used up."""
+    said = contract.loops.requests
+    return said or max(_MOST_REQUESTS, contract.budgets.run.model_calls or 0)
 
 
 def _text(item: Any) -> str:

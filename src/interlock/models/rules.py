@@ -139,7 +139,7 @@ def _limits(terms: BaseModel) -> Limits:
 
 def loop_limits_of(contract: Contract) -> LoopLimits:
     """When the agent counts as going round in circles."""
-    return LoopLimits(**dict(contract.loops))
+    return LoopLimits(**contract.loops.model_dump(exclude={"requests"}))
 
 
 def custom_prices_of(contract: Contract) -> dict[str, CustomPrice]:

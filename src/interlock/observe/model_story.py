@@ -7,7 +7,7 @@ took and what it cost.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -16,7 +16,7 @@ from interlock.limits.amount import amount_text, unit_of
 from interlock.observe.moment import how_long
 from interlock.observe.scene import Scene, cut, fields_of
 
-__all__ = ["MODEL_TELLERS", "tell_decided", "tell_opened"]
+__all__ = ["MODEL_TELLERS", "loop_calls", "tell_decided", "tell_opened"]
 
 _MOST_CALLS: Final = 12
 
@@ -239,16 +239,19 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def _loop(scene: Scene, asked: Mapping[str, Any]) -> str:
-    calls = _items(fields_of(asked.get("details")).get("calls"))
+    calls = loop_calls(asked.get("details"))
     if scene.get("kind") != "ask" or not calls or not scene.bodies:
         return ""
-    return f" The calls: {'; '.join(_in_order(calls[-_MOST_CALLS:]))}."
+    return f" The calls: {'; '.join(calls[-_MOST_CALLS:])}."
 
 
-def _in_order(calls: Iterable[Any]) -> Iterable[str]:
-    for call in map(fields_of, calls):
-        outcome = call.get("outcome")
-        yield cut(f"({call.get('number')}) {call.get('tool')} {call.get('arguments')}: {outcome}")
+def loop_calls(details: Any) -> list[str]:
+    """The calls that show a loop, in order, one text each; none where there was no loop."""
+    return [
+        cut(f"({call.get('number')}) {call.get('tool')} {call.get('arguments')}: {outcome}")
+        for call in map(fields_of, _items(fields_of(details).get("calls")))
+        for outcome in [call.get("outcome")]
+    ]
 
 
 def tell_decided(scene: Scene) -> str:

@@ -217,7 +217,7 @@ def test_an_error_says_what_was_found_and_what_is_allowed_in_words_and_in_fields
     [
         ("agent: a\nmodle: 1", ("model",), "agent, budgets"),
         ("agent: a\nAgent: 1", ("agent",), "agent, budgets"),
-        ("agent: a\nloops: {samecall: 3}", ("same_call",), "cycle_repeats, same_call"),
+        ("agent: a\nloops: {samecall: 3}", ("same_call",), "cycle_repeats, requests, same_call"),
         ("agent: a\ntools: {b: {effect: read, timeout: 3}}", ("timeout_seconds",), "effect"),
         ("agent: a\nmax_output_tokens: 3", ("model.max_output_tokens",), "agent, budgets"),
         ("agent: a\nattempts: 3", ("model.attempts", "output.attempts"), "agent, budgets"),

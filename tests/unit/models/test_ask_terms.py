@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from pydantic_ai.capabilities import NativeTool
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.native_tools import MCPServerTool
 from pydantic_ai.providers.openai import OpenAIProvider
+from typer.testing import CliRunner
 
 from interlock import App, Run, RunHandle
+from interlock.cli import app as interlock
 from interlock.contract import Contract
 from interlock.errors import DeclarationError, LoopFoundError, RunFailedError
 from interlock.models.durability import Durability
@@ -107,8 +110,43 @@ def test_a_loop_is_escalated_with_the_calls_that_show_it(tmp_path: Path) -> None
                 assert question["problem"] == "loop"
                 assert question["details"]["loop"] == "same_call"
                 assert [call["tool"] for call in question["details"]["calls"]] == ["look"] * 3
+                store = f"sqlite:///{tmp_path / 'journal.db'}"
+                shown = CliRunner().invoke(interlock, ["inbox", "show", task.id, "--store", store])
+                assert shown.exit_code == 0, shown.output
+                told = " ".join(shown.output.split())
+                assert 'loop: (1) look {"at":"sky"}: new answer; (2) look' in told
+                assert '(3) look {"at":"sky"}: not made yet' in told
                 await local.client.decide(task.id, "give_up", by="ann")
                 with pytest.raises(RunFailedError, match="LoopFoundError"):
+                    await handle.result()
+            assert len(model.ledger.entries()) == 3
+
+    asyncio.run(main())
+
+
+def test_a_contract_bounds_the_requests_of_one_ask(tmp_path: Path) -> None:
+    bounded = "agent: faq\nmodel: {name: house}\nloops: {requests: 3}\n"
+
+    async def main() -> None:
+        again = Rule(reply=calls("look"))
+        async with simulated(rules=[again]) as model:
+            seen = itertools.count()
+            agent = Agent(name="faq")
+
+            @agent.tool_plain(metadata=READ)
+            async def look() -> int:
+                return next(seen)
+
+            app = app_with_models(tmp_path, bounded, house=model.model)
+            app.deploy(agent)
+            async with executing(app) as local:
+                handle = await local.start("faq", "Look")
+                task = await open_task(local, handle.id)
+                entry = local.store.entry(task.position)
+                assert entry is not None
+                assert json.loads(entry.body or b"")["problem"] == "requests"
+                await local.client.decide(task.id, "give_up", by="ann")
+                with pytest.raises(RunFailedError, match="asks for ever"):
                     await handle.result()
             assert len(model.ledger.entries()) == 3
 
