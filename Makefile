@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
+AGENTDOJO_VENV ?= .venv-agentdojo
 # Recorded data and peers for tests and benchmarks that use them; what needs them skips without.
 DATA ?= $(wildcard ../shared/data)
 PEERS ?= $(wildcard ../shared/peers)
@@ -21,7 +22,7 @@ EXAMPLE := $(PRODUCT) --lock requirements/example.txt --or requirements/dev.txt
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format bench simulate storm lock clean
+.PHONY: help demo test conformance check format bench agentdojo simulate storm lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -67,6 +68,11 @@ bench: ## Time ten-step runs and agents beside the peers, print ratios; PEERS=fo
 	@$(RUN) -m benchmarks.agents $(if $(PEERS),--peers "$(PEERS)") \
 		--peers-python $(BENCH_VENV)/bin/python
 
+agentdojo: ## Play AgentDojo's attacks by scripted callers against the gateway, without a model
+	@$(SET_UP) --venv $(AGENTDOJO_VENV) --project --build requirements/build.txt \
+		--lock requirements/agentdojo.txt
+	@$(AGENTDOJO_VENV)/bin/python -m benchmarks.agentdojo
+
 simulate: ## Run generated agents on virtual time and crash at every commit; AGENTS=n SEED=n
 	@$(DEV)
 	@$(RUN) -m interlock.testing.simulate --agents $(AGENTS) $(if $(SEED),--seed $(SEED))
@@ -81,5 +87,5 @@ lock: ## Write the lock files again after a change of pyproject.toml; UPGRADE=1 
 	@sh scripts/lock.sh $(RUN) $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove the environments and what tools left behind
-	rm -rf $(VENV) $(BENCH_VENV) build dist .hypothesis .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) $(AGENTDOJO_VENV) build dist .hypothesis .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

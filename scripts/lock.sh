@@ -25,3 +25,4 @@ compile example pyproject.toml --extra example --group build -c requirements/bui
     -c requirements/runtime.txt "$@"
 compile dev pyproject.toml --extra example --group dev -c requirements/example.txt "$@"
 compile bench --group bench "$@"
+compile agentdojo pyproject.toml --group agentdojo --group build -c requirements/dev.txt "$@"

@@ -193,7 +193,9 @@ def provide(
         say(f"installing {locks[0].name} into {environment.folder.name}")
         if build is not None:
             environment.install("--require-hashes", "-r", str(build))
-        environment.install("--require-hashes", "--no-build-isolation", "-r", str(locks[0]))
+        # A lock is whole; and pip takes `a[extra]` of a dependent for another package than `a`.
+        whole = ("--no-deps", "--require-hashes", "--no-build-isolation")
+        environment.install(*whole, "-r", str(locks[0]))
         state = {"root": str(ROOT), locks[0].name: digest(locks[0])}
     if project:
         environment.install("--no-deps", "--no-build-isolation", "--editable", str(ROOT))

@@ -25,7 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     """Drop the developer's own Interlock settings: a test sees the defaults or sets its own."""
     for name in [name for name in os.environ if name.startswith("INTERLOCK_")]:
-        del os.environ[name]
+        if name != "INTERLOCK_FUZZ_CALLS":  # Of a test, and no setting.
+            del os.environ[name]
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import inspect
 import json
 import typing
 from collections.abc import Callable
-from json.encoder import encode_basestring_ascii
+from json.encoder import encode_basestring
 from typing import Any, Final, Generic, TypeVar, cast
 
 import rfc8785
@@ -163,9 +163,9 @@ def canonical(value: Any, what: str) -> bytes:
     Raises `NotRecordableError` (also when it is nested more than `MAX_NESTING` deep) or
     `PayloadTooLargeError` (over 950,000 bytes), both naming `what`.
     """
-    flat = _flat(value)
-    if flat is not None and len(flat) <= _MAX_ARGUMENTS_BYTES:
-        return flat
+    plain = _plain(value)
+    if plain is not None and len(plain) <= _MAX_ARGUMENTS_BYTES:
+        return plain
     try:
         body = rfc8785.dumps(to_jsonable_python(ordered(value, MAX_NESTING)))
     except (PydanticSerializationError, rfc8785.CanonicalizationError, _TooDeepError) as error:
@@ -199,28 +199,66 @@ def ordered(value: Any, left: int = MAX_NESTING) -> Any:
     return value
 
 
-def _flat(value: Any) -> bytes | None:
-    """A short list of texts, integers, booleans and nulls as RFC 8785 writes it, at once.
+def _plain(value: Any) -> bytes | None:
+    """Plain JSON as RFC 8785 writes it, at once: texts, integers, booleans, nulls, lists, objects.
 
     Most operations have such arguments, and the general way takes ten times as long. None for
-    everything else.
+    everything else, and for what the general way refuses or sorts otherwise.
     """
-    if type(value) is not list:
-        return None
     parts: list[str] = []
-    for item in cast("list[Any]", value):
-        kind = cast("type[Any]", type(item))
-        if kind is str and item.isascii() and item.isprintable():
-            parts.append(encode_basestring_ascii(item))
-        elif kind is int and -_MAX_SAFE_INTEGER <= item <= _MAX_SAFE_INTEGER:
-            parts.append(str(item))
-        elif kind is bool:
-            parts.append("true" if item else "false")
-        elif item is None:
-            parts.append("null")
-        else:
+    try:
+        if not _write_plain(value, parts, MAX_NESTING):
             return None
-    return f"[{','.join(parts)}]".encode("ascii")
+        return "".join(parts).encode()
+    except UnicodeEncodeError:  # Half of a surrogate pair.
+        return None
+
+
+def _write_plain(value: Any, parts: list[str], left: int) -> bool:
+    kind = cast("type[Any]", type(value))
+    if kind is str:
+        parts.append(encode_basestring(value))
+    elif kind is int:
+        parts.append(str(value))
+        return -_MAX_SAFE_INTEGER <= value <= _MAX_SAFE_INTEGER
+    elif kind is bool:
+        parts.append("true" if value else "false")
+    elif value is None:
+        parts.append("null")
+    elif left <= 0:
+        return False
+    elif kind is list:
+        return _write_list(cast("list[Any]", value), parts, left - 1)
+    elif kind is dict:
+        return _write_object(cast("dict[Any, Any]", value), parts, left - 1)
+    else:
+        return False
+    return True
+
+
+def _write_list(items: list[Any], parts: list[str], left: int) -> bool:
+    before = "["
+    for item in items:
+        parts.append(before)
+        before = ","
+        if not _write_plain(item, parts, left):
+            return False
+    parts.append("]" if items else "[]")
+    return True
+
+
+def _write_object(members: dict[Any, Any], parts: list[str], left: int) -> bool:
+    # RFC 8785 sorts names by UTF-16 units, Python by characters: the same where all are ASCII.
+    if not all(type(name) is str and name.isascii() for name in members):
+        return False
+    before = "{"
+    for name in sorted(members):
+        parts.append(f"{before}{encode_basestring(name)}:")
+        before = ","
+        if not _write_plain(members[name], parts, left):
+            return False
+    parts.append("}" if members else "{}")
+    return True
 
 
 def check_size(body: bytes, what: str, limit: int = MAX_PAYLOAD_BYTES) -> bytes:

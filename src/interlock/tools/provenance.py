@@ -25,6 +25,8 @@ from interlock.tools.masking import Kind, normal, recognise
 __all__ = ["Integrity", "Labelled", "Sources", "integrity_of", "values_in"]
 
 _EDGES: Final = "\"'`()[]{}<>,;:!?.…“”\u2018\u2019«»"
+_MOST_KEPT: Final = 256
+_LONGEST_KEPT: Final = 256
 _EMAIL: Final = re.compile(r"[^\s\"'<>()\[\],;:]+@[^\s\"'<>()\[\],;:]+")
 _URL: Final = re.compile(r"https?://", re.IGNORECASE)
 _DOMAIN: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9\-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,63}")
@@ -41,6 +43,8 @@ class Sources:
         self._named: dict[str, str] = {}
         # Where a run has handles: what they stand for is compared, and not how they are numbered.
         self._reveal = reveal
+        # The forms in which destinations were compared: the same few are asked for again and again.
+        self._forms: dict[str, str] = {}
 
     def add(self, source: str, value: Any) -> None:
         """Trust what a source says. Repeating it changes nothing."""
@@ -51,7 +55,17 @@ class Sources:
         """Which source names a value, or None."""
         value = self.values(value)
         host = _host(value)
-        return self._named.get(_plain(value)) or (self._named.get(host) if host else None)
+        return self._named.get(self._form(value)) or (self._named.get(host) if host else None)
+
+    def _form(self, value: Any) -> str:
+        if not isinstance(value, str) or len(value) > _LONGEST_KEPT:
+            return _plain(value)
+        form = self._forms.get(value)
+        if form is None:
+            if len(self._forms) >= _MOST_KEPT:
+                self._forms.clear()
+            form = self._forms[value] = _plain(value)
+        return form
 
     def values(self, value: Any) -> Any:
         """A JSON value with what its handles stand for, where the run has handles."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from interlock import EffectKey
 from interlock.errors import PolicyError
-from interlock.tools.policy import Decision, Policies, Question, load_policies
+from interlock.tools.policy import Decision, Policies, Question, cedar, load_policies
 from interlock.tools.terms import Standing
 from interlock.tools.tool import Tool, declare_tool
 
@@ -155,3 +155,91 @@ def test_the_law_of_the_small_refund(
     decided = policies.decide(Question(agent=agent, tool="refund", arguments=arguments))
     fits = -(2**63) < cents <= 5000 and account != "blocked"
     assert decided.verdict == ("allow" if fits else "deny")
+
+
+PRINCIPALS = st.sampled_from(
+    [
+        "principal",
+        'principal == Agent::"payer"',
+        'principal in Agent::"payer"',
+        "principal is Agent",
+        'principal is Agent in Agent::"other"',
+        'principal == Agent::"other"',
+    ]
+)
+ACTIONS = st.sampled_from(
+    [
+        "action",
+        'action == Action::"refund"',
+        'action in Action::"any write"',
+        'action in [Action::"refund", Action::"look"]',
+        'action in Action::"any read"',
+    ]
+)
+CONDITIONS = st.sampled_from(
+    [
+        "",
+        'when { context.tenant == "north" }',
+        'when { principal == Agent::"other" }',
+        'unless { action in Action::"anything irreversible" }',
+        # Fails where the hour is late enough.
+        "when { context.hour * 9223372036854775807 > 1 }",
+    ]
+)
+SCOPED = st.tuples(st.sampled_from(["permit", "forbid"]), PRINCIPALS, ACTIONS, CONDITIONS)
+
+
+@given(
+    st.lists(SCOPED, min_size=1, max_size=8),
+    st.sampled_from(["payer", "other", "third"]),
+    st.sampled_from(["refund", "look"]),
+    st.sampled_from(["north", "south"]),
+    st.integers(0, 3),
+)
+def test_leaving_policies_out_by_tool_and_agent_changes_no_decision(
+    tmp_path_factory: pytest.TempPathFactory,
+    rules: list[tuple[str, str, str, str]],
+    agent: str,
+    tool: str,
+    tenant: str,
+    hour: int,
+) -> None:
+    text = "\n".join(
+        f'@id("p{number}") {effect} ({principal}, {action}, resource) {condition};'
+        for number, (effect, principal, action, condition) in enumerate(rules)
+    )
+    policies = policies_of(tmp_path_factory.mktemp("policies"), text)
+    arguments = {"refund": {"ticket": "7", "account": "DE1", "cents": 5}, "look": {}}[tool]
+    question = Question(agent=agent, tool=tool, arguments=arguments, tenant=tenant, hour=hour)
+    decided = policies.decide(question)
+
+    request: dict[str, Any] = {
+        "principal": {"type": "Agent", "id": agent},
+        "action": {"type": "Action", "id": tool},
+        "resource": {"type": "Thing", "id": arguments.get("ticket", "look")},
+        "context": {
+            "args": arguments,
+            "tenant": tenant,
+            "ungrounded": list[str](),
+            "hour": hour,
+            "weekday": 1,
+        },
+    }
+    if tool == "refund":
+        request["context"]["amount"] = 5
+    groups = {"refund": ["any write", "anything irreversible"], "look": ["any read"]}[tool]
+    every = cedar.policy_set({each.id: each.parsed for each in policies.statements})
+    whole = cedar.decide(request, every, cedar.entities(tool, groups))
+    if whole.errors:
+        assert decided.verdict == "deny"
+        assert "could not be evaluated" in decided.reason
+        return
+    assert (decided.verdict == "allow") == whole.allowed
+    assert sorted(decided.policies) == sorted(whole.reasons)
+
+
+def test_an_agent_that_is_named_by_its_type_too_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="no agent of the application"):
+        policies_of(
+            tmp_path, '@id("a") permit (principal is Agent in Agent::"payre", action, resource);'
+        )

@@ -20,9 +20,10 @@ _PEM: Final = re.compile(
 # Source: RFC 7519 and 7515: three parts in base64url, the first of which is a JSON object.
 _JWT: Final = re.compile(r"eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)*")
 # Source: RFC 6750 section 2.1 and RFC 7617 section 2.
+# The first letter stands before what ignores case: so the engine looks at few places of a text.
 _HEADER: Final = re.compile(
-    r"\b(?P<scheme>bearer|basic|digest|apikey)[ \t]+(?P<token>[A-Za-z0-9\-._~+/]{8,}=*)",
-    re.IGNORECASE,
+    r"[bBdDaA](?i:(?<=\bb)earer|(?<=\bb)asic|(?<=\bd)igest|(?<=\ba)pikey)"
+    r"[ \t]+(?P<token>(?i:[A-Za-z0-9\-._~+/]{8,})=*)"
 )
 # Source: RFC 3986, section 3.2.1: user:password before the host.
 _URL: Final = re.compile(
@@ -66,11 +67,12 @@ _PREFIXED: Final = re.compile(
 )
 # A name that says what the value is, in the forms of JSON, YAML, environment files and queries.
 _NAMED: Final = re.compile(
-    r"(?P<name>pass(?:word|wd|phrase)?|pwd|mot[ _]de[ _]passe|secret|token|api[_\- ]?key|"
-    r"access[_\- ]?key|private[_\- ]?key|client[_\- ]?secret)"
+    r"(?P<name>[pPmMsS\u017ftTaAcC](?=[aAwWoOeEpPcCrRlL])(?i:"
+    r"(?<=p)ass(?:word|wd|phrase)?|(?<=p)wd|(?<=m)ot[ _]de[ _]passe|(?<=s)ecret|(?<=t)oken|"
+    r"(?<=a)pi[_\- ]?key|(?<=a)ccess[_\- ]?key|(?<=p)rivate[_\- ]?key|"
+    r"(?<=c)lient[_\- ]?secret))"
     r"[\"']?[ \t]{0,3}(?::=|=>|[:=])[ \t]{0,3}(?P<quote>[\"']?)"
-    r"(?P<value>[^\s\"',;&<>\[\]{}()]{6,})",
-    re.IGNORECASE,
+    r"(?P<value>[^\s\"',;&<>\[\]{}()]{6,})"
 )
 _LEAST_BITS: Final = 3.0
 

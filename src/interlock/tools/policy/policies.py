@@ -78,6 +78,9 @@ class Policies:
             for name, action in self.actions.items()
         }
         _check_reads(self._slices.values())
+        # Agents that a scope names; for all others the same policies count.
+        self._named = frozenset(each.agent() for each in statements) - {None}
+        self._by_agent: dict[tuple[str, str | None], _Slice] = {}
         text = json.dumps([[each.text for each in statements], schema], sort_keys=True)
         self.hash = hashlib.sha256(text.encode()).hexdigest()
 
@@ -93,7 +96,7 @@ class Policies:
 
     def decide(self, question: Question) -> Decision:
         """The answer for one call. Repeatable, and the same for the same question."""
-        part = self._slices.get(question.tool)
+        part = self._slice(question)
         if part is None:
             reason = f"no policy can know the tool {question.tool!r}"
             return Decision(verdict="deny", reason=reason)
@@ -112,6 +115,21 @@ class Policies:
             reason=decision.reason,
             would=would,
         )
+
+    def _slice(self, question: Question) -> _Slice | None:
+        """The policies whose scope can hold for this tool and this agent.
+
+        Made when it is first asked for; by two threads at once, the same twice.
+        """
+        whole = self._slices.get(question.tool)
+        if whole is None:
+            return None
+        agent = question.agent if question.agent in self._named else None
+        part = self._by_agent.get((question.tool, agent))
+        if part is None:
+            part = whole.by(agent)
+            self._by_agent[question.tool, agent] = part
+        return part
 
     def _enforced(self, part: _Slice, request: dict[str, Any]) -> Decision:
         answer = cedar.decide(request, part.enforced, part.entities)
@@ -150,6 +168,10 @@ class _Slice:
         self.enforced = _policy_set([each for each in statements if not each.log_only])
         logged = [each for each in statements if each.log_only]
         self.logged = _policy_set(logged) if logged else None
+
+    def by(self, agent: str | None) -> _Slice:
+        """Those of them that can concern calls by an agent; None for one that no scope names."""
+        return _Slice(self.action, [each for each in self.statements if each.is_by(agent)])
 
     def request(self, question: Question) -> dict[str, Any]:
         """The request in Cedar's form."""
@@ -206,11 +228,11 @@ def _check_schema(statements: Sequence[Statement], schema: Mapping[str, Any]) ->
 
 def _check_agents(statements: Sequence[Statement], agents: frozenset[str]) -> None:
     for each in statements:
-        entity = each.parsed["principal"].get("entity")
-        if agents and entity is not None and entity["id"] not in agents:
+        named = each.agent()
+        if agents and named is not None and named not in agents:
             known = ", ".join(sorted(agents))
             raise PolicyError(
-                f"{each.place}: policy {each.id!r} is for {AGENT}::{entity['id']!r}, which is no "
+                f"{each.place}: policy {each.id!r} is for {AGENT}::{named!r}, which is no "
                 f"agent of the application; there are: {known}."
             )
 

@@ -43,6 +43,21 @@ class Statement:
         below = self.parsed["action"]["op"] == "in" and not ids.isdisjoint(groups)
         return not ids or action in ids or below
 
+    def is_by(self, agent: str | None) -> bool:
+        """Whether its scope can hold for an agent; None for one that no scope names.
+
+        Agents are in no groups, so `in` means the agent itself, as `==` does.
+        """
+        named = self.agent()
+        return named is None or named == agent
+
+    def agent(self) -> str | None:
+        """The one agent that its scope names; None where it is for every agent."""
+        scope: Any = self.parsed["principal"]
+        # `principal is Agent in Agent::"x"` has it one deeper.
+        entity: Any = scope.get("in", scope).get("entity")
+        return None if entity is None else str(entity["id"])
+
     def is_for_groups(self, groups: tuple[str, ...]) -> bool:
         """Whether its scope is about what is in groups, and names none but these."""
         ids = self._actions()

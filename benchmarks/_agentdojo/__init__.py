@@ -1,0 +1,1 @@
+"""AgentDojo's suites behind our gateway: labels, policies, scripted callers."""
