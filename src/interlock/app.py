@@ -180,6 +180,7 @@ class App:
         unique_by: tuple[str, ...] = (),
         amount: str | None = None,
         dry_run: Callable[..., Any] | None = None,
+        draft: Tool[..., Any] | None = None,
         trusted: bool = False,
     ) -> ToolDeclaration:
         """Declare a tool; what the parameters mean say `interlock.tools.tool.Tool` and, from
@@ -196,6 +197,7 @@ class App:
             unique_by=unique_by,
             amount=amount,
             dry_run=dry_run,
+            draft=draft,
             trusted=trusted,
         )
 
@@ -270,8 +272,11 @@ class App:
         if not self.contracts:
             return
         from interlock.contract import contradictions
+        from interlock.tools.autonomy import autonomy_problems
 
         wrong = list(contradictions(self.contracts, self.agents))
+        for contract in self.contracts.values():
+            wrong += autonomy_problems(contract, self.tools)
         if wrong:
             raise DeclarationError("\n".join(wrong))
         limited = [one for one in self.contracts.values() if one.budgets.limit_money()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import rfc8785
 from pydantic import Field
@@ -58,6 +58,13 @@ class Contract(Terms):
         default_factory=dict,
         max_length=500,
         description="Functions of the agent that are not declared with @app.tool, by name.",
+    )
+    autonomy: Mapping[ToolName, Literal["suggest", "draft", "act"]] = Field(
+        default_factory=dict,
+        max_length=500,
+        description="How far a tool goes by itself, by name; it can only take away from what the "
+        "tool declares. suggest: a person approves each call. draft: the tool's draft is called in "
+        "its place, for a person to send. act: it is carried out.",
     )
     loops: LoopTerms = Field(
         default_factory=LoopTerms, description="When the agent counts as going round in circles."

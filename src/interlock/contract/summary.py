@@ -101,7 +101,20 @@ def _rates(contract: Contract) -> Iterator[str]:
             yield f"{provider} is sent at most {_listed(limits)} a minute; more waits its turn."
 
 
+_AUTONOMY: Final = {
+    "suggest": "is only proposed: a person approves each call",
+    "draft": "only drafts, and a person sends",
+    "act": "acts by itself, as far as its declaration and the policies let it",
+}
+
+
 def _tools(contract: Contract) -> Iterator[str]:
+    yield from _functions(contract)
+    for name, level in contract.autonomy.items():
+        yield f"{name} {_AUTONOMY[level]}."
+
+
+def _functions(contract: Contract) -> Iterator[str]:
     if not contract.tools:
         yield "None but the tools that the application declares in its code."
         return

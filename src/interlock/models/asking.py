@@ -50,6 +50,7 @@ from interlock.models.sealing import sealed_message
 from interlock.models.sending import Show, sender, with_bounds
 from interlock.models.spending import Spending
 from interlock.models.transcript import Said, Transcript
+from interlock.tools.autonomy import lowered
 from interlock.tools.masking.sealed import sealed_arguments, sealed_tool
 from interlock.tools.masking.vault import RunVault
 from interlock.tools.tool import Tool
@@ -286,7 +287,8 @@ class Asking:
             answer = to_jsonable_python(operation.result_codec.dump(await operation.handler(given)))
             return vault.seal_value(answer)
 
-        tool = tool_for(params.name, self.rule(params.name, params.tool), function)
+        rule = self.rule(params.name, params.tool)
+        tool = lowered(tool_for(params.name, rule, function), self.contract)
         arguments = cast("dict[str, Any]", to_jsonable_python(params.tool_args))
         called = await self._watched(tool, arguments, lambda: self._call(tool, arguments))
         payload = _as_returned(called.result)
@@ -296,6 +298,7 @@ class Asking:
 
     async def call_declared(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> Any:
         """Call a declared tool; wrong arguments are told to the model, which may mend them."""
+        tool = lowered(tool, self.contract)
         try:
             values = (
                 tool.bind((), arguments) if self.vault is None else self._bound(tool, arguments)

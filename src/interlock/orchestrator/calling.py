@@ -13,6 +13,7 @@ from interlock.orchestrator.repeated import AskedWrites, Claim
 from interlock.orchestrator.retry import Retry
 from interlock.orchestrator.session import Session
 from interlock.orchestrator.steps import StepOperation, StepPlan, is_async
+from interlock.tools.autonomy import lowered
 from interlock.tools.effects import EffectKey
 from interlock.tools.masking.sealed import revealed
 from interlock.tools.provenance import Labelled, Sources
@@ -41,6 +42,7 @@ async def call_tool(
     `asked_in`: the ask in which a model asked for it; its tool takes care of handles itself, and an
     identical write is not made again.
     """
+    tool = lowered(tool, session.contract)
     name = name or tool.name
     vault = None if asked_in else session.run_vault()
     if vault is not None:

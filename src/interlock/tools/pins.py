@@ -63,6 +63,8 @@ def promise(tool: Tool[..., Any]) -> Promise:
         "amount": standing.amount,
         "trusted": standing.trusted,
         "dry_run": standing.dry_run is not None,
+        # Only where there is one, so that files that were written before hold still.
+        **({} if standing.draft is None else {"draft": standing.draft.name}),
         "arguments": tool.arguments.schema(),
     }
 

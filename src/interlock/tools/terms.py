@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from interlock.errors import DeclarationError
 from interlock.tools.arguments import Arguments
 from interlock.tools.effects import Autonomy
+
+if TYPE_CHECKING:
+    from interlock.tools.tool import Tool
 
 __all__ = ["Standing", "check_standing"]
 
@@ -28,8 +31,10 @@ class Standing:
     an invoice: of all calls with the same ones, in all runs of a tenant, one is made, and the
     others get its result.
     `dry_run` takes the same arguments, changes nothing, and answers what the call would do, for the
-    person who is asked. `trusted`: what the tool answers is a source to be relied on, a directory
-    of one's own; the output of every other tool is not.
+    person who is asked. `draft` is another tool that writes, with the same arguments: it prepares
+    in the system what a person then sends, and is called in place of this one where a contract says
+    `draft`; what the caller gets is its result. `trusted`: what the tool answers is a source to be
+    relied on, a directory of one's own; the output of every other tool is not.
     """
 
     owner: str = ""
@@ -39,6 +44,7 @@ class Standing:
     unique_by: tuple[str, ...] = ()
     amount: str | None = None
     dry_run: Callable[..., Any] | None = None
+    draft: Tool[..., Any] | None = None
     trusted: bool = False
 
     @property
@@ -67,6 +73,8 @@ def check_standing(name: str, standing: Standing, arguments: Arguments, *, write
             f"tool {name!r} writes and says trusted=True: only what a read answers can be a source "
             "to rely on."
         )
+    if standing.draft is not None:
+        _check_draft(name, standing.draft, list(arguments.names))
     if standing.dry_run is not None:
         _check_dry_run(name, standing.dry_run, list(arguments.names))
 
@@ -98,11 +106,26 @@ def _check_read(name: str, standing: Standing) -> None:
         ("destinations", standing.destinations, ()),
         ("unique_by", standing.unique_by, ()),
         ("dry_run", standing.dry_run, None),
+        ("draft", standing.draft, None),
     ):
         if value != usual:
             raise DeclarationError(
                 f"tool {name!r} only reads and declares {what}: that is for tools that write."
             )
+
+
+def _check_draft(name: str, draft: Tool[..., Any], arguments: list[str]) -> None:
+    taken = list(getattr(getattr(draft, "arguments", None), "names", ()))
+    if not getattr(draft, "writes", False):
+        raise DeclarationError(
+            f"tool {name!r}: draft={draft!r} is no tool that writes. Declare one with @app.tool "
+            "and give it here."
+        )
+    if sorted(taken) != sorted(arguments):
+        raise DeclarationError(
+            f"tool {name!r}: its draft {draft.name!r} takes {sorted(taken)}; it is called with "
+            f"what the tool is called with: {sorted(arguments)}."
+        )
 
 
 def _check_dry_run(name: str, dry_run: Callable[..., Any], arguments: list[str]) -> None:

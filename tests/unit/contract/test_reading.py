@@ -215,14 +215,22 @@ def test_an_error_says_what_was_found_and_what_is_allowed_in_words_and_in_fields
 @pytest.mark.parametrize(
     ("text", "suggestions", "allowed"),
     [
-        ("agent: a\nmodle: 1", ("model",), "agent, budgets"),
-        ("agent: a\nAgent: 1", ("agent",), "agent, budgets"),
+        ("agent: a\nmodle: 1", ("model",), "agent, autonomy"),
+        ("agent: a\nAgent: 1", ("agent",), "agent, autonomy"),
         ("agent: a\nloops: {samecall: 3}", ("same_call",), "cycle_repeats, requests, same_call"),
         ("agent: a\ntools: {b: {effect: read, timeout: 3}}", ("timeout_seconds",), "effect"),
-        ("agent: a\nmax_output_tokens: 3", ("model.max_output_tokens",), "agent, budgets"),
-        ("agent: a\nattempts: 3", ("model.attempts", "output.attempts"), "agent, budgets"),
-        ("agent: a\nxyz: 3", (), "agent, budgets"),
-        (f"agent: a\n{'model' * 100}: 3", (), "agent, budgets"),
+        (
+            "agent: a\nmax_output_tokens: 3",
+            ("model.max_output_tokens",),
+            "agent, autonomy",
+        ),
+        (
+            "agent: a\nattempts: 3",
+            ("model.attempts", "output.attempts"),
+            "agent, autonomy",
+        ),
+        ("agent: a\nxyz: 3", (), "agent, autonomy"),
+        (f"agent: a\n{'model' * 100}: 3", (), "agent, autonomy"),
     ],
 )
 def test_an_unknown_field_gets_a_suggestion_and_the_names_there_are(

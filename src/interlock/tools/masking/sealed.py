@@ -44,12 +44,13 @@ def sealed_tool(tool: Tool[..., Any], vault: RunVault) -> Tool[..., Any]:
     def seal_plain(result: Any) -> Any:
         return vault.seal_value(json.loads(canonical(result, f"a word of tool {tool.name!r}")))
 
-    return replace(_with(tool, vault, seal, seal_plain), result=codec_for(Any))
+    whole = _with(tool, vault, seal, seal_plain, sealed_tool)
+    return replace(whole, result=codec_for(Any))
 
 
 def revealed(tool: Tool[..., Any], vault: RunVault) -> Tool[..., Any]:
     """The tool for a run's own code: arguments may have handles, results are as they are."""
-    return _with(tool, vault, _as_it_is, _as_it_is)
+    return _with(tool, vault, _as_it_is, _as_it_is, revealed)
 
 
 def _with(
@@ -57,11 +58,14 @@ def _with(
     vault: RunVault,
     seal: Callable[[Any], Any],
     seal_plain: Callable[[Any], Any],
+    same: Callable[[Tool[..., Any], RunVault], Tool[..., Any]],
 ) -> Tool[..., Any]:
     lookup, dry_run = tool.lookup, tool.standing.dry_run
     standing = tool.standing
     if dry_run is not None:
         standing = replace(standing, dry_run=_wrapped(tool, dry_run, vault, seal_plain))
+    if standing.draft is not None:
+        standing = replace(standing, draft=same(standing.draft, vault))
     return replace(
         tool,
         function=_wrapped(tool, tool.function, vault, seal),
