@@ -305,9 +305,13 @@ class App:
 
         return Asker(clock, self.contracts, self.models)
 
-    def gateway(self) -> Gateway:
-        """What every call of a tool passes: the policies, read anew. Raises `PolicyError`."""
-        if self.policies is None:
+    def gateway(self, policies: Path | None = None) -> Gateway:
+        """What every call of a tool passes: the policies, read anew. Raises `PolicyError`.
+
+        `policies`: another folder than the application's, to look at what it would say.
+        """
+        folder = policies or self.policies
+        if folder is None:
             return Gateway()
         from interlock.orchestrator.gateway import load_gateway
 
@@ -316,7 +320,7 @@ class App:
             for contract in self.contracts.values()
             for name, terms in contract.tools.items()
         }
-        return load_gateway(self.policies, self.tools.values(), self.agents, functions)
+        return load_gateway(folder, self.tools.values(), self.agents, functions)
 
     @asynccontextmanager
     async def executor(
