@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -243,3 +244,22 @@ def test_an_agent_that_is_named_by_its_type_too_must_exist(tmp_path: Path) -> No
         policies_of(
             tmp_path, '@id("a") permit (principal is Agent in Agent::"payre", action, resource);'
         )
+
+
+KNOWN = ("amount", "hour", "weekday", "tenant", "ungrounded", "args")
+
+
+@given(st.from_regex(r"[a-z]{1,12}", fullmatch=True).filter(lambda name: name not in KNOWN))
+def test_no_attribute_but_those_there_are_is_let_through(name: str) -> None:
+    text = f'permit (principal, action == Action::"refund", resource) when {{context.{name} == 1}};'
+    with TemporaryDirectory() as folder, pytest.raises(PolicyError) as wrong:
+        policies_of(Path(folder), f'@id("typo") {text}')
+    assert wrong.value.message.startswith("a.cedar:1: policy 'typo': ")
+
+
+@given(st.integers(0, len("amount") - 2))
+def test_two_letters_exchanged_are_seen_as_what_was_meant(at: int) -> None:
+    name = "amount"[:at] + "amount"[at + 1] + "amount"[at] + "amount"[at + 2 :]
+    text = f'permit (principal, action == Action::"refund", resource) when {{context.{name} == 1}};'
+    with TemporaryDirectory() as folder, pytest.raises(PolicyError, match="mean `amount`"):
+        policies_of(Path(folder), f'@id("typo") {text}')

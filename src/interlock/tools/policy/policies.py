@@ -16,6 +16,7 @@ from typing import Any
 from interlock.errors import PolicyError
 from interlock.tools.policy import cedar
 from interlock.tools.policy.decision import Decision, Question
+from interlock.tools.policy.remedy import with_remedies
 from interlock.tools.policy.schema import (
     AGENT,
     GROUPS,
@@ -71,7 +72,8 @@ class Policies:
         self._places = {statement.id: place for place, statement in enumerate(statements)}
         schema = cedar_schema(self.actions.values())
         _check_ids(statements)
-        _check_schema([each for each in statements if self._concerns_any(each)], schema)
+        concerned = [each for each in statements if self._concerns_any(each)]
+        _check_schema(concerned, schema, self.actions)
         _check_agents(statements, frozenset(agents))
         self._slices = {
             name: _Slice(action, [each for each in statements if each.is_for(name, action.groups)])
@@ -216,12 +218,17 @@ def _check_ids(statements: Sequence[Statement]) -> None:
             )
 
 
-def _check_schema(statements: Sequence[Statement], schema: Mapping[str, Any]) -> None:
+def _check_schema(
+    statements: Sequence[Statement],
+    schema: Mapping[str, Any],
+    actions: Mapping[str, ActionSchema],
+) -> None:
     against = cedar.schema(schema)
     problems: list[str] = []
     for each in statements:
         where = f"{each.place}: policy {each.id!r}"
-        problems += [f"{where}: {told}" for told in cedar.problems(each.text, against)]
+        told = with_remedies(cedar.problems(each.text, against), actions)
+        problems += [f"{where}: {problem}" for problem in told]
     if problems:
         raise PolicyError("\n".join(problems))
 

@@ -21,6 +21,7 @@ __all__ = [
     "ActionSchema",
     "action_schemas",
     "cedar_schema",
+    "context_attributes",
 ]
 
 AGENT: Final = "Agent"
@@ -100,13 +101,14 @@ def cedar_schema(actions: Iterable[ActionSchema]) -> Type:
             "appliesTo": {
                 "principalTypes": [AGENT],
                 "resourceTypes": [THING],
-                "context": {"type": "Record", "attributes": _context(action)},
+                "context": {"type": "Record", "attributes": context_attributes(action)},
             },
         }
     return {"": {"entityTypes": {AGENT: {}, THING: {}}, "actions": declared}}
 
 
-def _context(action: ActionSchema) -> Type:
+def context_attributes(action: ActionSchema) -> Type:
+    """What a policy may ask of `context`, by name, with Cedar's types."""
     attributes: Type = {
         "args": action.arguments,
         "tenant": {"type": "String"},
