@@ -263,3 +263,37 @@ def test_two_letters_exchanged_are_seen_as_what_was_meant(at: int) -> None:
     text = f'permit (principal, action == Action::"refund", resource) when {{context.{name} == 1}};'
     with TemporaryDirectory() as folder, pytest.raises(PolicyError, match="mean `amount`"):
         policies_of(Path(folder), f'@id("typo") {text}')
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("context has amonut", "`context has amonut` is never true"),
+        ("context has amonut", "did you mean `amount`?"),
+        ('context.args has acount && context.args.account == "x"', "mean `args.account`?"),
+        ("!(context has args.tickte)", "mean `args.ticket`?"),
+        ("context.hour > 3 || (context has wekday)", "mean `weekday`?"),
+    ],
+)
+def test_a_forbid_cannot_be_misspelt_into_nothing(
+    tmp_path: Path, condition: str, told: str
+) -> None:
+    """Cedar takes `has` of a name that is not there for false, so it would never forbid."""
+    text = (
+        f'@id("no") forbid (principal, action == Action::"refund", resource) when {{{condition}}};'
+    )
+    with pytest.raises(PolicyError) as wrong:
+        policies_of(tmp_path, text)
+    assert wrong.value.message.startswith("a.cedar:1: policy 'no': ")
+    assert told in wrong.value.message
+
+
+def test_what_some_of_the_calls_have_may_be_asked_for(tmp_path: Path) -> None:
+    everything = '@id("all") permit (principal, action, resource);\n'
+    large = (
+        '@id("no") forbid (principal, action, resource) '
+        "when { context has amount && context.amount > 100 };"
+    )
+    found = policies_of(tmp_path, everything + large)
+    assert ask(found, 101).policies == ("no",)
+    assert ask(found, 100).verdict == "allow"

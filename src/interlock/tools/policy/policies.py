@@ -16,7 +16,7 @@ from typing import Any
 from interlock.errors import PolicyError
 from interlock.tools.policy import cedar
 from interlock.tools.policy.decision import Decision, Question
-from interlock.tools.policy.remedy import with_remedies
+from interlock.tools.policy.remedy import never_there, with_remedies
 from interlock.tools.policy.schema import (
     AGENT,
     GROUPS,
@@ -228,6 +228,8 @@ def _check_schema(
     for each in statements:
         where = f"{each.place}: policy {each.id!r}"
         told = with_remedies(cedar.problems(each.text, against), actions)
+        about = [one for name, one in actions.items() if each.is_for(name, one.groups)]
+        told += never_there(each.parsed, about)
         problems += [f"{where}: {problem}" for problem in told]
     if problems:
         raise PolicyError("\n".join(problems))
