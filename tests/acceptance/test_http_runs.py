@@ -393,6 +393,7 @@ def test_the_description_names_every_path_and_its_problems(server: Served) -> No
         "/v1/runs/{run}/signals/{name}",
         "/v1/runs/{run}/retry",
         "/v1/inbox",
+        "/v1/inbox/{task}",
         "/v1/inbox/{task}/decision",
         "/v1/effects",
         "/v1/effects/{effect_key}/resolution",
